@@ -1,0 +1,65 @@
+# Everything a person does in this repository. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .stamps
+PACKAGES := protos libs/servicekit libs/audio gateway services/asr services/llm services/tts clients/python clients/cli
+PYPROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
+LOCAL_NAMES := parley-protos parley-servicekit parley-audio parley-gateway parley-asr parley-llm parley-tts parley-client parley-cli
+
+help: ## list what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/setup ## make .venv with everything, hash-checked (needs Python 3.11 to 3.13 and a package index)
+
+$(STAMPS)/setup: requirements.lock $(PYPROJECTS)
+	mkdir -p $(STAMPS)
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Parley needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: run make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	echo "installing the locked packages (about 400 MB, once)"
+	export PIP_DISABLE_PIP_VERSION_CHECK=1
+	grep -A 60 '^uv==' requirements.lock | awk 'NR == 1 || /^    / {print; next} {exit}' > $(STAMPS)/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(STAMPS)/uv.lock
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline $(addprefix -e ./,$(PACKAGES))
+	touch $@
+
+demo: setup ## four processes, a spoken question, a spoken answer
+	@$(BIN)/parley demo
+
+test: setup ## everything that needs no GPU and no download: unit, contract, integration, e2e, quality
+	@tests/run
+
+lint: setup ## ruff, import rules, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory protos-check
+
+types: setup ## mypy --strict over every package
+	$(BIN)/mypy
+
+protos: setup ## generate the committed stubs anew
+	@protos/generate protos/gen
+
+protos-check: setup ## buf lint, breaking changes, drift of the committed stubs
+	@protos/check
+
+lock: setup ## resolve requirements.lock anew
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --all-extras --group pyproject.toml:dev $(addprefix --no-emit-package ,$(LOCAL_NAMES)) $(PYPROJECTS) -o requirements.lock
+
+bench: setup ## the benchmark kit (the next issue brings it)
+	@echo "The benchmark kit is not part of this version yet." >&2; exit 2
+
+clean: ## remove what make made
+	rm -rf $(VENV) $(STAMPS) .run demo-reply.wav .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup demo test lint types protos protos-check lock bench clean
