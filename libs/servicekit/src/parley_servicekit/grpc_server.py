@@ -1,0 +1,100 @@
+"""Builds and binds the gRPC server of a process. Called by `process`; tests of servicers may use it."""
+
+import errno
+import socket
+from collections.abc import Sequence
+
+import grpc
+import grpc.aio
+
+from parley_servicekit.faults import Fault, FaultCode
+from parley_servicekit.settings import ProcessSettings
+
+MESSAGE_MAX_BYTES = 1 << 20
+# Health watches, reflection and calls on their way to a refusal, on top of the admitted RPCs.
+_RPC_HEADROOM_COUNT = 256
+
+
+def new_server(
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    *,
+    message_max_bytes: int = MESSAGE_MAX_BYTES,
+    rpc_max_count: int = 1000,
+) -> grpc.aio.Server:
+    """An unbound server. `rpc_max_count` admitted RPCs run at once; far above it gRPC itself refuses."""
+    return grpc.aio.server(
+        interceptors=list(interceptors),
+        options=server_options(message_max_bytes),
+        maximum_concurrent_rpcs=rpc_max_count + _RPC_HEADROOM_COUNT,
+    )
+
+
+def server_options(message_max_bytes: int) -> list[tuple[str, int]]:
+    """Channel arguments of every Parley server."""
+    return [
+        ("grpc.so_reuseport", 0),  # otherwise a second process silently shares the port on Linux
+        ("grpc.max_receive_message_length", message_max_bytes),
+        ("grpc.max_send_message_length", message_max_bytes),
+        # Without these two a sender buffers minutes of audio before a slow reader is felt.
+        ("grpc.http2.lookahead_bytes", 16384),
+        ("grpc.http2.bdp_probe", 0),
+        # Clients ping every 20 s; by default a server calls that an attack and hangs up.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.max_metadata_size", 16_384),
+    ]
+
+
+def bind(server: grpc.aio.Server, settings: ProcessSettings) -> str:
+    """Bind to the settings' address, with TLS where it is set; the result is the real `host:port`.
+
+    Raises Fault (FAILED_PRECONDITION) with a sentence for the operator when the address cannot be had.
+    """
+    address = join_address(settings.host, settings.port)
+    try:
+        if settings.tls_cert_file is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, _credentials(settings))
+    except RuntimeError:
+        raise bind_fault(settings.host, settings.port, settings.variable("port")) from None
+    return join_address(settings.host, port)
+
+
+def join_address(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 host."""
+    bare = host.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def bind_fault(host: str, port: int, variable: str) -> Fault:
+    """Why `host:port` could not be bound, found out by trying again with a plain socket."""
+    number: int | None = None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except socket.gaierror:
+        number = errno.EADDRNOTAVAIL
+    except OSError as error:
+        number = error.errno
+    if number == errno.EACCES:
+        reason, problem = "PORT_NOT_ALLOWED", f"port {port} on {host} is not allowed for this user"
+    elif number == errno.EADDRNOTAVAIL:
+        reason, problem = "HOST_NOT_HERE", f"{host} is not an address of this machine"
+    else:
+        reason, problem = "PORT_TAKEN", f"port {port} on {host} is taken"
+    advice = f"set {variable} to another one" if reason != "HOST_NOT_HERE" else "listen on one that is"
+    return Fault(reason, f"{problem}; {advice}", code=FaultCode.FAILED_PRECONDITION)
+
+
+def _credentials(settings: ProcessSettings) -> grpc.ServerCredentials:
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        raise ValueError("TLS needs a certificate and a key")
+    pair = (settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes())
+    client_ca = settings.tls_client_ca_file.read_bytes() if settings.tls_client_ca_file else None
+    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
