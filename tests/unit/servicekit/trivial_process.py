@@ -34,7 +34,7 @@ async def echo(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[b
         yield request
 
 
-HANDLERS = {
+HANDLERS: dict[str, Any] = {
     "Once": grpc.unary_unary_rpc_method_handler(once),
     "Echo": grpc.stream_stream_rpc_method_handler(echo),
 }

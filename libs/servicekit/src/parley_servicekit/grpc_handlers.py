@@ -12,7 +12,7 @@ Behaviour = Callable[[Any, Any], Awaitable[Any]]
 
 
 class LateServicers(grpc.GenericRpcHandler):
-"""`await behaviour(request_or_iterator, context)`: the response if unary, None once a stream is written."""
+    """Takes servicers from generated `add_…_to_server` functions at any time, also once the server listens.
 
     A server listens while its process still warms up, and gRPC's own registration ends when it starts.
     """
