@@ -105,12 +105,12 @@ def sample_phrases(domain: Domain, intent: Intent, wanted: int, rng: random.Rand
 
 def main() -> None:
     """Write user_phrases.txt and replies.txt beside this file; the same every time."""
-    domain, rng = read_domain(), random.Random(1)
-    wide = {"out_of_scope": 500, "cannot_act": 150, "ball": 700, "opinion": 100}
+    domain = read_domain()
+    wide = {"out_of_scope": 500, "cannot_act": 150, "ball": 700, "opinion": 100, "statement": 300}
     phrases: dict[str, None] = {}
     for intent in domain.intents.values():
         wanted = wide.get(intent.name, PHRASES_PER_INTENT)
-        phrases.update(dict.fromkeys(sample_phrases(domain, intent, wanted, rng)))
+        phrases.update(dict.fromkeys(sample_phrases(domain, intent, wanted, random.Random(intent.name))))
     for slot in ("othername", "othercity", "otherfood", "othercolor", "otheranimal"):
         lead = {"othername": "my name is", "othercity": "i live in", "othercolor": "my favorite color is"}
         phrases.update(dict.fromkeys(f"{lead.get(slot, 'i like')} {word}" for word in domain.slots[slot]))
