@@ -52,6 +52,8 @@ def bind(server: grpc.aio.Server, settings: ProcessSettings) -> str:
 
     Raises Fault (FAILED_PRECONDITION) with a sentence for the operator when the address cannot be had.
     """
+    if (problem := bind_problem(settings.host, settings.port, settings.variable("port"))) is not None:
+        raise problem  # asked first, because gRPC's core would write lines of its own to standard error
     address = join_address(settings.host, settings.port)
     try:
         if settings.tls_cert_file is None:
@@ -59,7 +61,9 @@ def bind(server: grpc.aio.Server, settings: ProcessSettings) -> str:
         else:
             port = server.add_secure_port(address, _credentials(settings))
     except RuntimeError:
-        raise bind_fault(settings.host, settings.port, settings.variable("port")) from None
+        raise Fault(
+            "BIND_FAILED", f"cannot listen on {address}", code=FaultCode.FAILED_PRECONDITION
+        ) from None
     return join_address(settings.host, port)
 
 
@@ -69,8 +73,8 @@ def join_address(host: str, port: int) -> str:
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
 
-def bind_fault(host: str, port: int, variable: str) -> Fault:
-    """Why `host:port` could not be bound, found out by trying again with a plain socket."""
+def bind_problem(host: str, port: int, variable: str) -> Fault | None:
+    """Why `host:port` cannot be listened on, by a plain socket; None if it can. `variable` sets it."""
     number: int | None = None
     try:
         family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
@@ -82,6 +86,8 @@ def bind_fault(host: str, port: int, variable: str) -> Fault:
         number = errno.EADDRNOTAVAIL
     except OSError as error:
         number = error.errno
+    if number is None:
+        return None
     if number == errno.EACCES:
         reason, problem = "PORT_NOT_ALLOWED", f"port {port} on {host} is not allowed for this user"
     elif number == errno.EADDRNOTAVAIL:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from parley_servicekit.grpc_server import bind_fault, join_address
+from parley_servicekit.grpc_server import bind_problem, join_address
 
 _HEAD_MAX_BYTES = 8192
 _REQUEST_TIMEOUT_S = 5.0
@@ -32,11 +32,10 @@ async def serve_metrics(
 
     Raises Fault (FAILED_PRECONDITION), naming `port_variable`, when the address cannot be had.
     """
+    if (problem := bind_problem(host, port, port_variable)) is not None:
+        raise problem
     endpoint = _Endpoint(is_ready, registry)
-    try:
-        server = await asyncio.start_server(endpoint.converse, host.strip("[]"), port, limit=_HEAD_MAX_BYTES)
-    except OSError:
-        raise bind_fault(host, port, port_variable) from None
+    server = await asyncio.start_server(endpoint.converse, host.strip("[]"), port, limit=_HEAD_MAX_BYTES)
     try:
         yield join_address(host, server.sockets[0].getsockname()[1])
     finally:
