@@ -1,0 +1,1 @@
+"""The tts process of Parley: text to speech over gRPC."""
