@@ -144,8 +144,8 @@ def test_a_finished_cutter_takes_no_more() -> None:
 
 
 _TRICKY_TEXT = """
-Hello and Dr. e.g. 3.14 10,000 12:30 U.S. no. No. I. p.m. https://a.b/c.d wait... what?! 你好。 今天很好， “是。” …… そう、
-ok. etc. (yes.) "Go." — - # 1. ** _a_ ` 😀 👍🏽 สวัสดี a,b ، ؟ [l](u)
+Hello and Dr. e.g. 3.14 10,000 12:30 U.S. no. No. I. p.m. https://a.b/c.d wait... what?! 你好。 今天很好，
+“是。” …… そう、 ok. etc. (yes.) "Go." — - # 1. ** _a_ ` 😀 👍🏽 สวัสดี a,b ، ؟ [l](u)
 """
 _TRICKY = _TRICKY_TEXT.split()
 _WORDS = st.sampled_from([*_TRICKY, "\n", "\n\n", "# ", "- ", "1. ", "x" * 90, "字" * 40, "\x00"])
