@@ -1,4 +1,6 @@
-"""Reads intents.txt and proverbs.txt; `python -m training.domain.intents` writes user_phrases.txt and replies.txt.
+"""Reads intents.txt and proverbs.txt.
+
+`python -m training.domain.intents` writes user_phrases.txt and replies.txt.
 
 Called by the corpus generator in training/llm; the text files feed the vocabulary of the recogniser.
 """
@@ -16,11 +18,17 @@ CAPITALISED_SLOTS = ("name", "city")
 
 @dataclass
 class Intent:
-    """One thing a person may want: its phrase patterns (lower case) and the model's replies."""
+    """One thing a person may want: its phrase patterns (lower case) and the model's replies.
+
+    `contextual`: which reply is right depends on the conversation.
+    `keywords` mark the intent in any sentence.
+    """
 
     name: str
     patterns: list[str] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
+    contextual: bool = False
+    keywords: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ def read_domain() -> Domain:
             intent.patterns.append(line[2:])
         elif line.startswith("< "):
             intent.replies.append(line[2:])
+        elif line.startswith("* "):
+            intent.keywords = line[2:].split("|")
+        elif line == "! contextual":
+            intent.contextual = True
         else:
             raise ValueError(f"neither slot, intent, phrase nor reply: {line}")
     return Domain(intents, slots, _read_proverbs())
@@ -106,7 +118,7 @@ def sample_phrases(domain: Domain, intent: Intent, wanted: int, rng: random.Rand
 def main() -> None:
     """Write user_phrases.txt and replies.txt beside this file; the same every time."""
     domain = read_domain()
-    wide = {"out_of_scope": 500, "cannot_act": 150, "ball": 700, "opinion": 100, "statement": 300}
+    wide = {"out_of_scope": 800, "cannot_act": 250, "ball": 700, "opinion": 100, "statement": 300}
     phrases: dict[str, None] = {}
     for intent in domain.intents.values():
         wanted = wide.get(intent.name, PHRASES_PER_INTENT)
