@@ -299,8 +299,8 @@ class ConfigUpdate(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields of config count. Required. Paths: persona, system_prompt, generation, synthesis, output_modes,
-        turn_taking.barge_in. Others are refused.
+        """Which fields of config count. Required. Paths: persona, system_prompt, generation, synthesis. Others are refused
+        by this version.
         """
 
     def __init__(

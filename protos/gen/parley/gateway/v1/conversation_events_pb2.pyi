@@ -65,7 +65,7 @@ class _ReplyOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplyOut
     REPLY_OUTCOME_INTERRUPTED: _ReplyOutcome.ValueType  # 2
     """The person or the client stopped it."""
     REPLY_OUTCOME_FAILED: _ReplyOutcome.ValueType  # 3
-    """A service failed; an error with the reason came before."""
+    """A service failed; an error with the reason follows."""
 
 class ReplyOutcome(_ReplyOutcome, metaclass=_ReplyOutcomeEnumTypeWrapper):
     """How a reply ended."""
@@ -77,7 +77,7 @@ REPLY_OUTCOME_COMPLETED: ReplyOutcome.ValueType  # 1
 REPLY_OUTCOME_INTERRUPTED: ReplyOutcome.ValueType  # 2
 """The person or the client stopped it."""
 REPLY_OUTCOME_FAILED: ReplyOutcome.ValueType  # 3
-"""A service failed; an error with the reason came before."""
+"""A service failed; an error with the reason follows."""
 Global___ReplyOutcome: _TypeAlias = ReplyOutcome  # noqa: Y015
 
 @_typing.final

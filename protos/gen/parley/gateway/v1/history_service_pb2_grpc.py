@@ -95,7 +95,7 @@ class HistoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportConversation(self, request, context):
-        """Both sides at their real times, as a text or subtitle file.
+        """Both sides at their real times, as a text or subtitle file. Answers UNIMPLEMENTED in this version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

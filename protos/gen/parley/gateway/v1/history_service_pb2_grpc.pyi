@@ -42,7 +42,7 @@ class HistoryServiceStub:
     DeleteConversation: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.DeleteConversationRequest, _history_service_pb2.DeleteConversationResponse]
     """Delete it for good."""
     ExportConversation: _grpc.UnaryStreamMultiCallable[_history_service_pb2.ExportConversationRequest, _history_service_pb2.ExportConversationResponse]
-    """Both sides at their real times, as a text or subtitle file."""
+    """Both sides at their real times, as a text or subtitle file. Answers UNIMPLEMENTED in this version."""
 
 @_typing.type_check_only
 class HistoryServiceAsyncStub(HistoryServiceStub):
@@ -58,7 +58,7 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_history_service_pb2.DeleteConversationRequest, _history_service_pb2.DeleteConversationResponse]  # type: ignore[assignment]
     """Delete it for good."""
     ExportConversation: _aio.UnaryStreamMultiCallable[_history_service_pb2.ExportConversationRequest, _history_service_pb2.ExportConversationResponse]  # type: ignore[assignment]
-    """Both sides at their real times, as a text or subtitle file."""
+    """Both sides at their real times, as a text or subtitle file. Answers UNIMPLEMENTED in this version."""
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stored conversations."""
@@ -101,6 +101,6 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _history_service_pb2.ExportConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_history_service_pb2.ExportConversationResponse], _abc.AsyncIterator[_history_service_pb2.ExportConversationResponse]]:
-        """Both sides at their real times, as a text or subtitle file."""
+        """Both sides at their real times, as a text or subtitle file. Answers UNIMPLEMENTED in this version."""
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""Asynchronous client of a Parley gateway."""

@@ -1,0 +1,1 @@
+"""One live conversation: tasks and queues around the pure turn taker."""

@@ -1,0 +1,51 @@
+"""`Journal`: the session's side of the conversation's event log: what was said before, and what is added now."""
+
+from datetime import UTC, datetime
+
+from parley_gateway.conversation import Event, Message, TurnCommitted, messages, next_reply_id, turn_count
+from parley_gateway.ports import ConversationStore, OpenedConversation
+
+
+class Journal:
+    """One opened conversation. Appends go to the store first; then they count here."""
+
+    def __init__(self, store: ConversationStore, opened: OpenedConversation) -> None:
+        self.conversation = opened.conversation
+        self._store = store
+        self._fence = opened.fence
+        self._events = list(opened.events)
+
+    async def append(self, *events: Event) -> None:
+        """Store and remember events. Raises Fault; then they are not remembered either."""
+        await self._store.append(self.conversation.conversation_id, self._fence, events)
+        self._events.extend(events)
+
+    def remember(self, *events: Event) -> None:
+        """Keep events for this session alone, while the store takes none."""
+        self._events.extend(events)
+
+    def messages(self) -> list[Message]:
+        """The history for the chat model."""
+        return messages(self._events)
+
+    @property
+    def turn_count(self) -> int:
+        """User turns so far."""
+        return turn_count(self._events)
+
+    @property
+    def next_turn_id(self) -> int:
+        """The first number that no turn of this conversation has."""
+        return 1 + max(
+            (int(event.turn_id) for event in self._events if isinstance(event, TurnCommitted)), default=0
+        )
+
+    @property
+    def next_reply_id(self) -> int:
+        """The first number that no reply of this conversation has."""
+        return next_reply_id(self._events)
+
+    def offset_ms(self, moment: datetime | None = None) -> int:
+        """How long after the conversation's beginning `moment` (default now) is."""
+        elapsed = (moment or datetime.now(UTC)) - self.conversation.create_time
+        return max(0, round(elapsed.total_seconds() * 1000))

@@ -1,0 +1,62 @@
+"""`Outbox`: what a session has for its client, in order, bounded. Filled by the session, emptied by the entrypoint."""
+
+import asyncio
+from collections import deque
+
+from parley_gateway.session.outputs import Output, ReplyAudio, ReplyPhrase, ReplyText
+
+# Above this a producer waits: at 300 ms of lead and 40 ms frames a client that reads never comes near it.
+_OUTPUT_MAX_COUNT = 256
+
+
+class Outbox:
+    """A queue whose producers wait when it is full, and from which a reply that was stopped can be taken back."""
+
+    def __init__(self) -> None:
+        self._outputs: deque[Output] = deque()
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._is_closed = False
+        self._silenced_reply_id = 0
+
+    async def put(self, output: Output) -> None:
+        """Append; waits for room. What belongs to a silenced reply is dropped, as is everything after `close`."""
+        while len(self._outputs) >= _OUTPUT_MAX_COUNT and not self._is_closed:
+            self._writable.clear()
+            await self._writable.wait()
+        if not self._is_closed and not self._is_silenced(output):
+            self._outputs.append(output)
+            self._readable.set()
+
+    def put_first(self, output: Output) -> None:
+        """Put before everything that waits already."""
+        self._outputs.appendleft(output)
+        self._readable.set()
+
+    def silence(self, reply_id: int) -> None:
+        """Drop what is still here of replies up to this one, now and later."""
+        self._silenced_reply_id = max(self._silenced_reply_id, reply_id)
+        self._outputs = deque(output for output in self._outputs if not self._is_silenced(output))
+        self._writable.set()
+
+    async def get(self) -> Output | None:
+        """The next output; None when the outbox is closed and empty."""
+        while not self._outputs:
+            if self._is_closed:
+                return None
+            self._readable.clear()
+            await self._readable.wait()
+        self._writable.set()
+        return self._outputs.popleft()
+
+    def close(self) -> None:
+        """Nothing more will be put; `get` gives what is left."""
+        self._is_closed = True
+        self._readable.set()
+        self._writable.set()
+
+    def _is_silenced(self, output: Output) -> bool:
+        return (
+            isinstance(output, ReplyText | ReplyPhrase | ReplyAudio)
+            and output.reply_id <= self._silenced_reply_id
+        )

@@ -1,0 +1,233 @@
+"""`Reply`: one answer in the making: chat model into synthesis into paced audio, all at once. Run by the session."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from parley_gateway.conversation import Event, Message, PhraseSpoken, PlaybackMarked
+from parley_gateway.latency import LatencyMarks
+from parley_gateway.ports import (
+    AnswerFinished,
+    Audio,
+    ChatModel,
+    GenerationRequest,
+    Phrase,
+    PhraseFailed,
+    SpeakingRequest,
+    SpeechFinished,
+    SynthesisStream,
+    TextDelta,
+    TextToSpeech,
+)
+from parley_gateway.session.outbox import Outbox
+from parley_gateway.session.outputs import ErrorOutput, ReplyAudio, ReplyPhrase, ReplyText
+from parley_gateway.session.playback import PlayoutClock
+from parley_gateway.turns import events
+from parley_gateway.turns.heard_text import HeardText, WordStart
+from parley_gateway.turns.heard_text import Phrase as HeardPhrase
+from parley_servicekit.faults import Fault, fault_in
+from parley_servicekit.logs import get_logger
+
+_log = get_logger()
+_PROGRESS_EVERY_MS = 500
+_PLAYBACK_MARK_EVERY_MS = 1000
+# A typical speaking rate (15 characters a second). Stored for a phrase whose length is not known yet, and used only to
+# rebuild what was heard if this process dies before the phrase is whole.
+_CHARACTER_MS = 66
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyServices:
+    """What replies are made with. `feed` takes events at once; `store` returns when the event is safe."""
+
+    chat_model: ChatModel
+    text_to_speech: TextToSpeech
+    outbox: Outbox
+    now_ms: Callable[[], float]
+    feed: Callable[[events.Event], None]
+    store: Callable[[Event], Awaitable[None]]
+
+
+class Reply:
+    """One reply from its first token to its last sample."""
+
+    def __init__(
+        self,
+        reply_id: int,
+        generation: GenerationRequest,
+        speaking: SpeakingRequest | None,
+        marks: LatencyMarks,
+        services: ReplyServices,
+        *,
+        wants_text: bool,
+    ) -> None:
+        """speaking: None in a text-only conversation."""
+        self.reply_id = reply_id
+        self.playout = PlayoutClock()
+        self.marks = marks
+        self.fault: Fault | None = None
+        self.prompt_token_count = 0
+        self.completion_token_count = 0
+        self._generation = generation
+        self._speaking = speaking
+        self._services = services
+        self._wants_text = wants_text
+        self._heard = HeardText()
+        self._written: list[str] = []
+        self._may_sound = asyncio.Event()
+        self._may_sound.set()
+        self._last_progress_ms = 0.0
+        self._marked_ms = 0.0
+
+    def pause(self) -> None:
+        """Send no audio until `resume`."""
+        self._may_sound.clear()
+
+    def resume(self) -> None:
+        """Audio may leave again."""
+        self._may_sound.set()
+
+    def heard_text(self, at_ms: float) -> str:
+        """What the person has heard (or, in a text-only conversation, read) by now."""
+        if self._speaking is None:
+            return "".join(self._written).strip()
+        return self._heard.heard(round(self.playout.heard_ms(at_ms)))
+
+    def whole_text(self) -> str:
+        """The text of all audio sent."""
+        return "".join(self._written).strip() if self._speaking is None else self._heard.full_text
+
+    async def run(self, messages: Sequence[Message]) -> None:
+        """Make the reply to `messages`. A failure becomes ReplyFailed, never an exception."""
+        self._generation = replace(self._generation, messages=messages)
+        try:
+            if self._speaking is None:
+                await self._write(None)
+                self._feed(events.ReplyGenerationFinished(self._now(), self.reply_id, 0))
+            else:
+                await self._speak(self._speaking)
+        except Exception as error:
+            fault = fault_in(error)
+            if fault is None:
+                _log.error("reply.failed_unexpectedly", exc_info=error)
+            self._failed(fault or Fault.internal())
+
+    async def _speak(self, speaking: SpeakingRequest) -> None:
+        async with (
+            self._services.text_to_speech.open_stream(speaking) as speech,
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(self._write(speech), name="reply.write")
+            await self._play(speech)
+        self._feed(events.ReplyGenerationFinished(self._now(), self.reply_id, round(self.playout.sent_ms)))
+        await asyncio.sleep(self.playout.rest_ms(self._services.now_ms()) / 1000)
+        if not self.playout.has_reports:
+            self._feed(events.PlaybackFinished(self._now(), self.reply_id))
+
+    async def _write(self, speech: SynthesisStream | None) -> None:
+        """Deltas of the chat model to the client and into the synthesis, as they come."""
+        answer: AsyncIterator[TextDelta | AnswerFinished] = self._services.chat_model.answer(self._generation)
+        async with aclosing(answer) as items:  # type: ignore[type-var]
+            async for item in items:
+                if isinstance(item, AnswerFinished):
+                    self.prompt_token_count = item.prompt_token_count
+                    self.completion_token_count = item.completion_token_count
+                    continue
+                await self._take_delta(item.text, speech)
+        if speech is not None:
+            await speech.end_text()
+
+    async def _take_delta(self, text: str, speech: SynthesisStream | None) -> None:
+        if self.marks.first_token_at_ms is None:
+            self.marks.first_token_at_ms = self._services.now_ms()
+            self._feed(events.ReplyTextStarted(self._now(), self.reply_id))
+        self._written.append(text)
+        self._progressed()
+        # Synthesis first: what a person reads can wait a moment, what they hear cannot.
+        if speech is not None:
+            await speech.send_text(text)
+        if self._wants_text:
+            await self._services.outbox.put(ReplyText(self.reply_id, text))
+
+    async def _play(self, speech: SynthesisStream) -> None:
+        """Phrase marks and audio of the synthesis to the client, paced."""
+        async with aclosing(speech.results()) as results:  # type: ignore[type-var]
+            async for result in results:
+                match result:
+                    case Phrase():
+                        await self._announce(result)
+                    case Audio():
+                        await self._send(result)
+                    case PhraseFailed():
+                        await self._services.outbox.put(ErrorOutput(result.fault, reply_id=self.reply_id))
+                    case SpeechFinished():
+                        return
+
+    async def _announce(self, phrase: Phrase) -> None:
+        is_first = not self._heard.phrases or self._heard.phrases[-1].index < phrase.index
+        self._heard.announce(_heard_phrase(phrase))
+        if is_first:
+            duration_ms = (
+                len(phrase.text) * _CHARACTER_MS if phrase.duration_ms is None else phrase.duration_ms
+            )
+            await self._services.store(
+                PhraseSpoken(
+                    self.reply_id,
+                    phrase.index,
+                    phrase.text,
+                    round(phrase.start_offset_ms),
+                    round(duration_ms),
+                )
+            )
+        await self._services.outbox.put(ReplyPhrase(self.reply_id, phrase))
+
+    async def _send(self, audio: Audio) -> None:
+        if self.marks.first_speech_at_ms is None:
+            self.marks.first_speech_at_ms = self._services.now_ms()
+        await self._may_sound.wait()
+        while (wait_ms := self.playout.wait_ms(self._services.now_ms())) > 0:
+            await asyncio.sleep(wait_ms / 1000)
+            await self._may_sound.wait()
+        if self.marks.first_audio_at_ms is None:
+            self._feed(events.ReplyAudioStarted(self._now(), self.reply_id))
+            self.marks.first_audio_at_ms = self._services.now_ms()
+        await self._services.outbox.put(ReplyAudio(self.reply_id, audio))
+        self.playout.sent(audio.duration_ms, self._services.now_ms())
+        self._progressed()
+        await self._mark_playback()
+
+    async def _mark_playback(self) -> None:
+        """Store now and then how much was heard, for the case that this process dies."""
+        heard_ms = self.playout.heard_ms(self._services.now_ms())
+        if heard_ms - self._marked_ms >= _PLAYBACK_MARK_EVERY_MS:
+            self._marked_ms = heard_ms
+            await self._services.store(PlaybackMarked(self.reply_id, round(heard_ms)))
+
+    def _progressed(self) -> None:
+        now_ms = self._services.now_ms()
+        if now_ms - self._last_progress_ms >= _PROGRESS_EVERY_MS:
+            self._last_progress_ms = now_ms
+            self._feed(events.ReplyProgressed(round(now_ms), self.reply_id))
+
+    def _failed(self, fault: Fault) -> None:
+        self.fault = fault
+        self._feed(events.ReplyFailed(self._now(), self.reply_id, fault.reason))
+
+    def _feed(self, event: events.Event) -> None:
+        self._services.feed(event)
+
+    def _now(self) -> int:
+        return round(self._services.now_ms())
+
+
+def _heard_phrase(phrase: Phrase) -> HeardPhrase:
+    """The phrase for HeardText; word marks that make no sense are left out rather than failing the reply."""
+    words: list[WordStart] = []
+    for word in phrase.words:
+        start_ms = round(word.start_offset_ms)
+        ascends = not words or (word.text_offset > words[-1].text_offset and start_ms >= words[-1].start_ms)
+        if ascends and 0 <= word.text_offset < len(phrase.text):
+            words.append(WordStart(word.text_offset, start_ms))
+    duration_ms = None if phrase.duration_ms is None else round(phrase.duration_ms)
+    return HeardPhrase(phrase.index, phrase.text, round(phrase.start_offset_ms), duration_ms, tuple(words))

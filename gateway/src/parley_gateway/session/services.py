@@ -1,0 +1,19 @@
+"""`SessionServices`: what every session of a gateway works with. Made once by bootstrap."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from parley_gateway.metrics import GatewayMetrics
+from parley_gateway.ports import ChatModel, ConversationStore, SpeechToText, TextToSpeech
+
+
+@dataclass(frozen=True, slots=True)
+class SessionServices:
+    """The three services, the store, the metrics, and the clock in seconds (time.monotonic but in tests)."""
+
+    speech_to_text: SpeechToText
+    chat_model: ChatModel
+    text_to_speech: TextToSpeech
+    store: ConversationStore
+    metrics: GatewayMetrics
+    monotonic: Callable[[], float]
