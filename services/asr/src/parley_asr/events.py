@@ -5,10 +5,9 @@ Offsets are in samples at `ports.SAMPLE_RATE_HZ` from the first sample of the st
 
 from dataclasses import dataclass
 
-from parley_servicekit.faults import Fault
-
 from parley_asr.ports import TimedWord
 from parley_asr.voice_activity import Activity
+from parley_servicekit.faults import Fault
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import numpy as np
-from parley_servicekit.faults import Fault
 
 from parley_asr import faults
 from parley_asr.events import (
@@ -35,6 +34,7 @@ from parley_asr.ports import (
 )
 from parley_asr.utterance import Utterance
 from parley_asr.voice_activity import WINDOW_MS, Activity, ActivityKind, Endpointing, VoiceActivity
+from parley_servicekit.faults import Fault
 
 # One detector call; also how long audio can wait for a cancellation to be noticed.
 _SLICE_SAMPLE_COUNT = 16 * WINDOW_SAMPLE_COUNT

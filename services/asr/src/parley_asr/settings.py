@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from parley_servicekit.settings import CommaSeparated, Port, ProcessSettings
 from pydantic import DirectoryPath, Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
+
+from parley_servicekit.settings import CommaSeparated, Port, ProcessSettings
 
 Milliseconds = Annotated[int, Field(ge=0)]
 
