@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+
 from parley_servicekit.grpc_client import open_channel
 
 # A guard against hanging, not a measurement: everything here takes milliseconds.

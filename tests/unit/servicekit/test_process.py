@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from parley_servicekit.faults import Fault, FaultCode
 from parley_servicekit.grpc_faults import fault_from_rpc_error
 

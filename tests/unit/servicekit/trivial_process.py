@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
 from parley_servicekit.faults import Fault
 from parley_servicekit.logs import get_logger
 from parley_servicekit.process import Lifecycle, run
 from parley_servicekit.serving import Serving
 from parley_servicekit.settings import ProcessSettings, load_settings
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 SERVICE = "parley.test.Echo"
 
