@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,23 @@ from typing import Any
 
 import grpc.aio
 import pytest
+import structlog
 
 from parley_servicekit.grpc_client import open_channel
 
 # A guard against hanging, not a measurement: everything here takes milliseconds.
 PATIENCE_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
 
 
 @dataclass

@@ -21,8 +21,8 @@ SERVICE = "parley.test.Echo"
 
 class Settings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="PARLEY_ASR_")
-    warm_up_ms: int = Field(0, ge=0, description="How long the pretended model takes to load.")
-    warm_up_failure: str = Field("", description="Fail to load, with this message.")
+    warm_up_ms: int = Field(default=0, ge=0, description="How long the pretended model takes to load.")
+    warm_up_failure: str = Field(default="", description="Fail to load, with this message.")
 
 
 class EchoServicer:

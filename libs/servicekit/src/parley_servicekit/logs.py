@@ -72,10 +72,11 @@ def configure_logs(
 
 
 class _LibraryRecords(logging.Handler):
-    """Passes records of the standard logging module on, by their template, not their formatted text."""
+    """Passes records of the standard logging module on, by place and template, without their arguments."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        template = str(record.msg).partition("\n")[0][:_TEMPLATE_MAX_CHARS]
+        # A message without arguments may have been formatted already, so only its place in the code is told.
+        template = str(record.msg)[:_TEMPLATE_MAX_CHARS] if record.args else None
         get_logger().log(
             record.levelno,
             "library.message",

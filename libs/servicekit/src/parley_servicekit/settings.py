@@ -53,7 +53,7 @@ class ProcessSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
 
-    host: str = Field("127.0.0.1", min_length=1, max_length=253)
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
     """Address to listen on, gRPC and metrics. Loopback by default: nothing is open to a network unasked."""
     port: Port = 0
     """gRPC port. Each process sets its own default."""
@@ -71,7 +71,7 @@ class ProcessSettings(BaseSettings):
     """PEM certificates of those who sign clients: with it, clients without a certificate are refused."""
     allow_insecure_bind: bool = False
     """Listen on a non-loopback address without TLS (and keys): only inside a private network."""
-    drain_grace_ms: int = Field(10_000, ge=0, le=600_000)
+    drain_grace_ms: int = Field(default=10_000, ge=0, le=600_000)
     """How long running RPCs may go on after SIGTERM: shorter than an orchestrator's kill timer (30 s)."""
     ready_line: bool = False
     """Print one JSON line with the addresses to standard output when ready; a supervisor reads it."""
