@@ -1,0 +1,91 @@
+"""`parley doctor`: what works, what does not, and what to do about it."""
+
+import asyncio
+import importlib.util
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from parley_cli.console import out
+from parley_client import Fault, Parley
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """is_good None: not needed, only said."""
+
+    subject: str
+    is_good: bool | None
+    text: str
+
+
+_ADVICE = {
+    "asr": "see its log, or start everything with 'parley up'",
+    "llm": "see its log; with Ollama: is 'ollama serve' running and the model pulled?",
+    "tts": "see its log, or start everything with 'parley up'",
+}
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """Check this machine and the gateway. Exit code 1 when something is broken."""
+    findings = asyncio.run(_examine())
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            mark, style = {True: ("ok", "green"), False: ("!!", "red"), None: ("--", "dim")}[finding.is_good]
+            out.print(Text.assemble("  ", (mark, style), f"  {finding.subject:<12} {finding.text}"))
+    if any(finding.is_good is False for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _examine() -> list[Finding]:
+    version = sys.version_info
+    findings = [
+        Finding(
+            "python", (3, 11) <= version < (3, 14), f"{platform.python_version()} on {platform.machine()}"
+        ),
+        _microphone(),
+    ]
+    async with Parley() as parley:
+        try:
+            status = await parley.status()
+        except Fault as fault:
+            return [*findings, Finding("gateway", False, fault.message)]
+    findings.append(
+        Finding(
+            "gateway",
+            True,
+            f"{status.version} at {parley.target}, {status.session_count} of {status.session_limit} sessions",
+        )
+    )
+    for service in status.services:
+        languages = ", ".join(service.language_codes)
+        good = f"{service.default_model} ({languages})" if languages else service.default_model
+        text = good if service.is_serving else f"does not answer: {_ADVICE[service.service]}"
+        findings.append(Finding(service.service, service.is_serving, text))
+    store = (
+        "conversations are stored" if status.is_store_available else "away: conversations are queued on disk"
+    )
+    findings.append(Finding("store", status.is_store_available, f"{status.store}: {store}"))
+    return findings
+
+
+def _microphone() -> Finding:
+    if importlib.util.find_spec("sounddevice") is None:
+        return Finding("microphone", None, "not installed: pip install sounddevice (files work without it)")
+    try:
+        import sounddevice  # noqa: PLC0415 - fails at import where PortAudio is missing
+    except OSError:
+        return Finding(
+            "microphone", None, "PortAudio is missing: apt-get install libportaudio2 (files work without it)"
+        )
+    has_input = any(device["max_input_channels"] > 0 for device in sounddevice.query_devices())
+    return Finding(
+        "microphone", has_input or None, "found" if has_input else "this machine has none (files work)"
+    )

@@ -1,0 +1,95 @@
+"""`parley voices`, `parley models`, `parley personas`: what there is."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.table import Table
+
+from parley_cli.console import out
+from parley_client import Parley
+
+voices_app = typer.Typer(help="Voices of the synthesis service.", no_args_is_help=True)
+models_app = typer.Typer(help="Models of the services.", no_args_is_help=True)
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@voices_app.command("list")
+def list_voices(
+    language: Annotated[str, typer.Option(help="only voices for this language, such as en or zh")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List voices, the default one first."""
+
+    async def command() -> None:
+        async with Parley() as parley:
+            voices = [voice for voice in await parley.voices() if _speaks(voice.language_codes, language)]
+        if as_json:
+            _print_json(voices)
+            return
+        rows = [(voice.name, ", ".join(voice.language_codes), voice.description) for voice in voices]
+        _print_table(("voice", "languages", "what it is"), rows)
+
+    asyncio.run(command())
+
+
+@models_app.command("list")
+def list_models(as_json: JsonOption = False) -> None:
+    """List the models of all three services, each service's default first."""
+
+    async def command() -> None:
+        async with Parley() as parley:
+            models = await parley.models()
+        if as_json:
+            print(json.dumps({name: [_as_dict(model) for model in each] for name, each in models.items()}))
+            return
+        rows = [
+            (service, model.name, ", ".join(model.language_codes), _size(model.size_bytes), model.description)
+            for service, each in models.items()
+            for model in each
+        ]
+        _print_table(("service", "model", "languages", "size", "what it is"), rows)
+
+    asyncio.run(command())
+
+
+def personas(as_json: JsonOption = False) -> None:
+    """List who can answer, the default one first."""
+
+    async def command() -> None:
+        async with Parley() as parley:
+            found = await parley.personas()
+        if as_json:
+            _print_json(found)
+            return
+        _print_table(("persona", "what it does"), [(each.name, each.description) for each in found])
+
+    asyncio.run(command())
+
+
+def _speaks(codes: Sequence[str], language: str) -> bool:
+    return not language or any(code.lower().split("-")[0] == language.lower().split("-")[0] for code in codes)
+
+
+def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def _print_json(messages: Sequence[Any]) -> None:
+    print(json.dumps([_as_dict(message) for message in messages], ensure_ascii=False))
+
+
+def _as_dict(message: Any) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes else ""

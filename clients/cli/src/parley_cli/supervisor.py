@@ -1,0 +1,234 @@
+"""`Supervisor`: keeps the four processes running. Behind `parley up` and `parley demo`.
+
+A child that dies is reported and started again, with growing pauses; one that says its configuration is wrong (exit
+code 2) ends everything, because starting it again would not help. Children get a session of their own, so that Ctrl-C
+reaches the supervisor first, and die with it.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+_RESTART_FIRST_S, _RESTART_LONGEST_S = 0.2, 5.0
+# A child that ran this long was fine; its next failure starts with a short pause again.
+_SETTLED_S = 10.0
+_STOP_S = 12.0
+_LOG_MAX_BYTES = 10 * 1024 * 1024
+_WRONG_CONFIGURATION = 2
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """A process to keep: its name (asr), the module that runs it, and its ports on 127.0.0.1."""
+
+    name: str
+    module: str
+    port: int
+    metrics_port: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEvent:
+    """kind: starting, ready, died, stopped. detail: address, exit code or what it said last."""
+
+    name: str
+    kind: str
+    detail: str = ""
+
+
+class SupervisorError(Exception):
+    """It cannot go on; the message says what to do."""
+
+
+class Supervisor:
+    """Starts children, waits until all are ready, keeps them until the context ends."""
+
+    def __init__(
+        self, specs: Sequence[ChildSpec], log_folder: Path, on_event: Callable[[ChildEvent], None]
+    ) -> None:
+        self._specs = specs
+        self._log_folder = log_folder
+        self._on_event = on_event
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._ready: dict[str, asyncio.Event] = {spec.name: asyncio.Event() for spec in specs}
+        self._is_stopping = False
+
+    @contextlib.asynccontextmanager
+    async def running(self, ready_within_s: float = 120.0) -> AsyncIterator[None]:
+        """All children ready within; afterwards all stopped. Raises SupervisorError."""
+        self._log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        check_ports(self._specs)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = [
+                    tasks.create_task(self._keep(spec), name=f"keep.{spec.name}") for spec in self._specs
+                ]
+                try:
+                    await self._all_ready(ready_within_s)
+                    yield
+                finally:
+                    self._is_stopping = True
+                    await self._stop_all()
+                    for task in keeping:
+                        task.cancel()
+        except* SupervisorError as group:
+            raise group.exceptions[0] from None
+
+    def pid(self, name: str) -> int:
+        """Process id of a child."""
+        return self._processes[name].pid
+
+    async def _all_ready(self, within_s: float) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                for event in self._ready.values():
+                    await event.wait()
+        except TimeoutError:
+            late = ", ".join(name for name, event in self._ready.items() if not event.is_set())
+            raise SupervisorError(
+                f"{late} not ready within {within_s:.0f} s; see the logs in {self._log_folder}"
+            ) from None
+
+    async def _keep(self, spec: ChildSpec) -> None:
+        pause_s = _RESTART_FIRST_S
+        while not self._is_stopping:
+            started_at = time.monotonic()
+            code = await self._run_once(spec)
+            if self._is_stopping:
+                return
+            last_words = self._last_words(spec.name)
+            if code == _WRONG_CONFIGURATION:
+                raise SupervisorError(f"{spec.name} cannot start: {last_words}")
+            if time.monotonic() - started_at > _SETTLED_S:
+                pause_s = _RESTART_FIRST_S
+            self._on_event(ChildEvent(spec.name, "died", f"{_describe_exit(code)}; starting it again"))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _RESTART_LONGEST_S)
+
+    async def _run_once(self, spec: ChildSpec) -> int:
+        self._on_event(ChildEvent(spec.name, "starting"))
+        with self._open_log(spec.name) as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                spec.module,
+                env=os.environ | child_environment(spec),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        self._processes[spec.name] = process
+        assert process.stdout is not None
+        async for line in process.stdout:
+            self._take_line(spec, line)
+        return await process.wait()
+
+    def _take_line(self, spec: ChildSpec, line: bytes) -> None:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            ready = json.loads(line)
+            if ready["event"] == "ready":
+                self._ready[spec.name].set()
+                self._on_event(ChildEvent(spec.name, "ready", str(ready["grpc"])))
+
+    async def _stop_all(self) -> None:
+        # The gateway first: it says goodbye to its clients while the services can still finish a reply.
+        for spec in sorted(self._specs, key=lambda spec: spec.name != "gateway"):
+            process = self._processes.get(spec.name)
+            if process is None or process.returncode is not None:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            if spec.name == "gateway":
+                await _wait_or_kill(process)
+        for process in self._processes.values():
+            await _wait_or_kill(process)
+
+    def _open_log(self, name: str) -> BinaryIO:
+        path = self._log_folder / f"{name}.log"
+        if path.exists() and path.stat().st_size > _LOG_MAX_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+    def _last_words(self, name: str) -> str:
+        """The last line of a child's log, its message if the line is JSON."""
+        lines = (
+            (self._log_folder / f"{name}.log")
+            .read_bytes()[-4096:]
+            .decode(errors="replace")
+            .strip()
+            .splitlines()
+        )
+        last = lines[-1] if lines else "it said nothing"
+        with contextlib.suppress(ValueError, AttributeError):
+            record = json.loads(last)
+            return str(record.get("message") or record.get("reason") or record.get("event"))
+        return last
+
+
+def check_ports(specs: Sequence[ChildSpec]) -> None:
+    """Raises SupervisorError naming the first port that is taken, and the variable that moves it."""
+    for spec in specs:
+        for variable, port in (("PORT", spec.port), ("METRICS_PORT", spec.metrics_port)):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    name = f"PARLEY_{spec.name.upper()}_{variable}"
+                    raise SupervisorError(
+                        f"port {port}, which {spec.name} needs, is taken: stop what uses it (perhaps another "
+                        f"'parley up'), set {name}, or run with --any-port"
+                    ) from None
+
+
+def child_environment(spec: ChildSpec) -> dict[str, str]:
+    """The variables that a child gets on top of ours."""
+    prefix = f"PARLEY_{spec.name.upper()}_"
+    return {
+        **spec.environment,
+        f"{prefix}PORT": str(spec.port),
+        f"{prefix}METRICS_PORT": str(spec.metrics_port),
+        f"{prefix}READY_LINE": "true",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now. Held together while they are looked for, so that no two are the same."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+async def _wait_or_kill(process: asyncio.subprocess.Process) -> None:
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _describe_exit(code: int) -> str:
+    return f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
