@@ -121,6 +121,11 @@ class Recognition:
         """How much audio has been accepted."""
         return self._window_count * WINDOW_SAMPLE_COUNT + len(self._rest)
 
+    @property
+    def in_utterance(self) -> bool:
+        """Whether somebody is speaking, or the final transcript of it is still to come."""
+        return self._activity.in_utterance or self._utterance is not None
+
     async def accept(self, samples: Samples) -> None:
         """Hear the next samples, any number of them."""
         for start in range(0, len(samples), _SLICE_SAMPLE_COUNT):

@@ -46,6 +46,8 @@ class Settings(ProcessSettings):
     """Length of a recording: a small file may hold days of silence."""
     recording_upload_timeout_ms: int = Field(300_000, ge=1000, le=3_600_000)
     """Longest pause between two chunks of a recording before it is given up."""
+    recording_timeout_ms: int = Field(3_600_000, ge=1000, le=24 * 3_600_000)
+    """Longest time that recognising a recording may take."""
     min_speech_ms: int = Field(96, ge=32, le=1000)
     """Speech in a row before SpeechStarted: shorter reacts sooner to an interruption, and to clicks."""
     utterance_max_ms: int = Field(60_000, ge=1000, le=600_000)
