@@ -4,8 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from parley_servicekit.faults import Fault
-
+from parley_tts import faults
 from parley_tts.ports import Capabilities, SpeechOptions, Voice
 
 _LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,6}")
@@ -28,24 +27,18 @@ class VoiceList:
         voice = self._by_name.get(name)
         if voice is None:
             near = difflib.get_close_matches(name[:64], self._by_name, n=_SUGGESTION_MAX_COUNT, cutoff=0.5)
-            hint = f"; did you mean {', '.join(near)}?" if near else "; ListVoices tells the voices"
-            raise Fault.caller("UNKNOWN_VOICE", f"no such voice{hint}", field=field)
+            hint = f"did you mean {', '.join(near)}?" if near else "ListVoices tells the voices"
+            raise faults.unknown_voice(hint, field)
         return voice
 
     def choose(self, name: str, language_code: str) -> Voice:
         """The named voice, else the best for the language, else the default. Raises Fault naming a field."""
         if language_code and not _LANGUAGE_CODE.fullmatch(language_code):
-            raise Fault.caller(
-                "BAD_LANGUAGE_CODE", "not a BCP-47 language code", field="synthesis.language_code"
-            )
+            raise faults.bad_field("synthesis.language_code", "not a BCP-47 language code")
         if name:
             voice = self.named(name)
             if language_code and not speaks(voice, language_code):
-                raise Fault.caller(
-                    "LANGUAGE_NOT_SPOKEN",
-                    f"the voice speaks {', '.join(voice.language_codes[:5])}",
-                    field="synthesis.language_code",
-                )
+                raise faults.language_not_spoken(f"the voice speaks {', '.join(voice.language_codes[:5])}")
             return voice
         if not language_code:
             return self.voices[0]
@@ -56,9 +49,7 @@ class VoiceList:
         for voice in self.voices:
             if speaks(voice, language_code):
                 return voice
-        raise Fault.caller(
-            "LANGUAGE_NOT_SPOKEN", "no voice speaks this language", field="synthesis.language_code"
-        )
+        raise faults.language_not_spoken("no voice speaks this language")
 
 
 def speaks(voice: Voice, language_code: str) -> bool:
@@ -76,10 +67,8 @@ def check_ranges(options: SpeechOptions, capabilities: Capabilities) -> None:
     ):
         if not lowest <= value <= highest:
             what = f"{lowest:g} to {highest:g}" if lowest < highest else f"{lowest:g} only"
-            raise Fault.caller(
-                "OPTION_NOT_SUPPORTED",
-                f"{capabilities.name} honours a {field} of {what}",
-                field=f"synthesis.{field}",
+            raise faults.not_honoured(
+                f"synthesis.{field}", f"{capabilities.name} honours a {field} of {what}"
             )
 
 

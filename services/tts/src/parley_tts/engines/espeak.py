@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from parley_servicekit.faults import Fault, FaultCode
+from parley_servicekit.faults import Fault
 from parley_servicekit.logs import get_logger
-
+from parley_tts import faults
 from parley_tts.engines.espeak_process import EspeakDied, EspeakPhrase, EspeakProcess, EspeakRefused
 from parley_tts.ports import Capabilities, Model, Samples, SpeechOptions, SpokenWord, Voice
 from parley_tts.voices import VoiceList, check_ranges
@@ -71,10 +71,8 @@ class EspeakEngine:
         try:
             await self.ensure_available()
         except Fault:
-            raise Fault(
-                "ESPEAK_NOT_STARTED",
-                "the espeak-ng child process does not start; is parley-tts[espeak] installed?",
-                code=FaultCode.FAILED_PRECONDITION,
+            raise faults.unusable(
+                "the espeak-ng child process does not start; is parley-tts[espeak] installed?"
             ) from None
         hello = next(iter(self._children)).hello
         self._catalogue = _Catalogue(hello, self._default_voice)
@@ -86,7 +84,7 @@ class EspeakEngine:
             try:
                 child = await EspeakProcess.start()
             except (EspeakDied, OSError):
-                raise Fault.unavailable("ENGINE_UNAVAILABLE", "the speech engine does not start") from None
+                raise faults.engine_unavailable("the speech engine does not start") from None
             self._children.add(child)
             self._idle.put_nowait(child)
             _log.info("espeak.child_started", pid=child.pid)
@@ -128,7 +126,7 @@ class EspeakEngine:
                 while not child.is_alive:
                     child = await self._idle.get()
         except TimeoutError:
-            raise Fault.unavailable("ENGINE_UNAVAILABLE", "no speech process is free") from None
+            raise faults.engine_unavailable("no speech process is free") from None
         try:
             yield child
         finally:
@@ -167,12 +165,10 @@ class EspeakStream:
                         yield piece
                 return
             except EspeakRefused:
-                raise Fault.internal("SYNTHESIS_FAILED", "the speech engine refused a phrase") from None
+                raise faults.phrase_failed("the speech engine refused a phrase") from None
             except EspeakDied:
                 if has_spoken or is_last_try:
-                    raise Fault.unavailable(
-                        "ENGINE_DIED", "the speech process ended amid a phrase", retry_after_ms=200
-                    ) from None
+                    raise faults.engine_died() from None
 
 
 class _Catalogue:
@@ -217,9 +213,7 @@ class _Catalogue:
             return voice
         if variant not in self._variants:
             known = ", ".join(sorted(self._variants)[:8])
-            raise Fault.caller(
-                "UNKNOWN_VOICE", f"no such variant of a voice; some are {known}", field="synthesis.voice"
-            )
+            raise faults.unknown_voice(f"some variants are {known}", "synthesis.voice")
         description = f"{voice.description}, variant {self._variants[variant]}"
         return Voice(name, description, voice.language_codes, voice.sample_rate_hz)
 
