@@ -22,8 +22,9 @@ _SLICES_A_SECOND = 5
 class AudioInput:
     """One stream of chunks. Raises Fault (INVALID_ARGUMENT, naming the field) for what it cannot be."""
 
-    def __init__(self, audio_format: AudioFormat) -> None:
-        """audio_format: a raw encoding or OPUS."""
+    def __init__(self, audio_format: AudioFormat, field: str = "audio.packets") -> None:
+        """audio_format: a raw encoding or OPUS. field: what faults about the bytes name."""
+        self._field = field
         self._format = audio_format
         self._decoder = open_decoder(audio_format)
         self._rate_hz = self._decoder.sample_rate_hz
@@ -33,11 +34,11 @@ class AudioInput:
     def read(self, packets: Sequence[bytes], start_offset_ns: int | None = None) -> Iterator[Samples]:
         """The samples of a chunk, after the silence that lies before it. Empty chunks are fine, empty packets not."""
         if sum(map(len, packets)) > CHUNK_MAX_BYTES:
-            raise faults.bad_audio("audio.packets", f"a chunk holds at most {CHUNK_MAX_BYTES} bytes")
+            raise faults.bad_audio(self._field, f"a chunk holds at most {CHUNK_MAX_BYTES} bytes")
         if len(packets) > _PACKET_MAX_COUNT:
-            raise faults.bad_audio("audio.packets", f"a chunk holds at most {_PACKET_MAX_COUNT} packets")
+            raise faults.bad_audio(self._field, f"a chunk holds at most {_PACKET_MAX_COUNT} packets")
         if not all(packets):
-            raise faults.bad_audio("audio.packets", "a packet is empty")
+            raise faults.bad_audio(self._field, "a packet is empty")
         if start_offset_ns is not None:
             yield from self._silence_before(start_offset_ns)
         for packet in self._joined(packets):
@@ -54,7 +55,7 @@ class AudioInput:
         frame_bytes = self._format.frame_bytes
         if any(len(packet) % frame_bytes for packet in packets):
             raise faults.bad_audio(
-                "audio.packets", f"a packet is not a whole number of {frame_bytes}-byte samples"
+                self._field, f"a packet is not a whole number of {frame_bytes}-byte samples"
             )
         return [b"".join(packets)] if packets else []
 
@@ -62,7 +63,7 @@ class AudioInput:
         try:
             samples = self._decoder.decode(packet)
         except AudioError as error:
-            raise faults.bad_audio("audio.packets", str(error)) from None
+            raise faults.bad_audio(self._field, str(error)) from None
         self._position += len(samples)
         return samples
 

@@ -64,15 +64,15 @@ def _reason(options: SherpaOptions, exit_code: int, stderr: bytes) -> str:
 async def _try(options: SherpaOptions, vad_model_file: Path) -> None:
     """Load both models and take a second of noise through them."""
     noise = (np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ) * 0.1).astype(np.float32)
-    detector = SherpaVoiceActivityEngine(vad_model_file, 1)
-    ear = await detector.open_stream(0.5)
-    await ear.detect(noise[: 4 * WINDOW_SAMPLE_COUNT])
-    await detector.close()
     engine = await SherpaStreamingEngine.open(options)
     stream = await engine.open_stream(StreamRequest())
     await stream.decode(noise)
     await stream.finish()
     await engine.close()
+    detector = SherpaVoiceActivityEngine(vad_model_file, 1)
+    ear = await detector.open_stream(0.5)
+    await ear.detect(noise[: 4 * WINDOW_SAMPLE_COUNT])
+    await detector.close()
 
 
 def main() -> int:

@@ -143,7 +143,7 @@ class RecordingCall:
             except AudioError as error:
                 raise faults.bad_audio("content", str(error)) from None
             return
-        audio_input = AudioInput(audio_format)
+        audio_input = AudioInput(audio_format, "content")
         step = CHUNK_MAX_BYTES - CHUNK_MAX_BYTES % audio_format.frame_bytes
         left = self._limits.max_duration_ms * SAMPLE_RATE_HZ // 1000
         while packet := file.read(step):
