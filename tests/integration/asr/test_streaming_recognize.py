@@ -313,10 +313,11 @@ async def test_a_client_that_never_reads_holds_nobody_up(client: Client) -> None
         for request in chunks(tone(60_000)):
             await silent.write(request)
 
-    flooding = asyncio.ensure_future(flood())  # noqa: TID251 (a client, cancelled below)
-    assert story(await client.recognize_live([config(), *chunks(TWO_UTTERANCES), END])) == TWO_STORIES
+    async with asyncio.TaskGroup() as tasks:
+        flooding = tasks.create_task(flood(), name="flood")
+        assert story(await client.recognize_live([config(), *chunks(TWO_UTTERANCES), END])) == TWO_STORIES
+        flooding.cancel()
     silent.cancel()
-    await asyncio.wait([flooding])
 
 
 async def test_nothing_that_was_said_is_logged(client: Client, scripted_process: StartedProcess) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from parley_asr.engines.scripted import LevelDetector, Script, ScriptedEngine
 from parley_asr.events import (
     AudioAcknowledged,

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.asr.hearing import Hearing, RecordingEngine, hear, scripted, silence, speech
+
 from parley_asr.engines.scripted import Script, ScriptedEngine
 from parley_asr.events import AudioAcknowledged, SpeechActivityChanged, TranscriptChanged
 from parley_asr.ports import SAMPLE_RATE_HZ, WINDOW_SAMPLE_COUNT
 from parley_asr.recognition import RecognitionLimits
 from parley_asr.voice_activity import ActivityKind, Endpointing
-from unit.asr.hearing import Hearing, RecordingEngine, hear, scripted, silence, speech
 
 MANUAL = Endpointing(manual=True)
 
@@ -174,6 +175,7 @@ async def test_every_stream_of_the_engine_is_closed() -> None:
     assert len(engine.heard) == engine.closed_count == 2
 
 
+@settings(deadline=None)
 @given(
     parts=st.lists(st.tuples(st.booleans(), st.integers(1, 900)), max_size=8),
     chunk=st.sampled_from([160, 320, 1601, 30_000]),

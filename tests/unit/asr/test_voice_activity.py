@@ -1,7 +1,8 @@
 """When speech starts, pauses, resumes and ends: examples, and properties over any sequence of windows."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from parley_asr.ports import WINDOW_SAMPLE_COUNT
 from parley_asr.voice_activity import WINDOW_MS, Activity, ActivityKind, Endpointing, VoiceActivity
 
@@ -84,6 +85,7 @@ def test_resetting_forgets_speech_without_an_end() -> None:
 ALLOWED = {"": "S", "S": "PE", "P": "RE", "R": "PE", "E": "S"}
 
 
+@settings(deadline=None)
 @given(
     windows=st.lists(st.booleans(), max_size=300),
     end_ms=st.integers(100, 2000),
