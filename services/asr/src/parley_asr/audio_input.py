@@ -5,6 +5,8 @@ Output comes in slices of at most 200 ms, so that none takes long to make and it
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from parley_asr import faults
 from parley_asr.ports import SAMPLE_RATE_HZ
 from parley_audio.codecs import open_decoder
@@ -46,7 +48,7 @@ class AudioInput:
 
     def flush(self) -> Samples:
         """The last samples. Nothing can be read afterwards."""
-        return self._resampler.flush()
+        return _clipped(self._resampler.flush())
 
     def _joined(self, packets: Sequence[bytes]) -> Sequence[bytes]:
         """Raw packets in one piece, once each is known to hold whole samples; others as they are."""
@@ -78,9 +80,14 @@ class AudioInput:
             return
         self._position += gap
         for zeros in silence(gap, self._rate_hz // _SLICES_A_SECOND):
-            yield self._resampler.push(zeros)
+            yield _clipped(self._resampler.push(zeros))
 
     def _resampled(self, samples: Samples) -> Iterator[Samples]:
         step = self._rate_hz // _SLICES_A_SECOND
         for start in range(0, len(samples), step):
-            yield self._resampler.push(samples[start : start + step])
+            yield _clipped(self._resampler.push(samples[start : start + step]))
+
+
+def _clipped(samples: Samples) -> Samples:
+    """Filters overshoot, and Opus does; engines are promised [-1, 1]."""
+    return np.clip(samples, -1.0, 1.0)
