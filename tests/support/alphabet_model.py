@@ -26,7 +26,7 @@ def alphabet(length: int) -> str:
     return (ALPHABET * (length // 26 + 1))[:length]
 
 
-def write_alphabet_model(path: Path, first_letter: str = "a") -> Path:
+def write_alphabet_model(path: Path, context_token_count: int = CONTEXT_TOKEN_COUNT) -> Path:
     """Write the model (about 150 kB) to `path`."""
     symbols = _byte_symbols()
     tokens = [*symbols, *_SPECIALS]
@@ -34,13 +34,14 @@ def write_alphabet_model(path: Path, first_letter: str = "a") -> Path:
     embeddings = random.standard_normal((len(tokens), _WIDTH)).astype(np.float32)
     embeddings *= np.sqrt(_WIDTH) / np.linalg.norm(embeddings, axis=1, keepdims=True)
     output = np.zeros_like(embeddings)
-    for token, following in zip("\n" + ALPHABET, first_letter + ALPHABET[1:] + ALPHABET[0], strict=True):
-        output[ord(following)] += embeddings[ord(token)]
+    for token, following in zip("\n" + ALPHABET, ALPHABET + ALPHABET[0], strict=True):
+        # Weak enough for a high temperature to choose otherwise.
+        output[ord(following)] += 0.04 * embeddings[ord(token)]
 
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("alphabet")
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    writer.add_context_length(CONTEXT_TOKEN_COUNT)
+    writer.add_context_length(context_token_count)
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(1)
     writer.add_feed_forward_length(_FEED_FORWARD_WIDTH)

@@ -73,7 +73,8 @@ class ChatCompletions:
                 reader = EventReader()
                 async for received in response.aiter_bytes():
                     for event in reader.feed(received):
-                        if piece := answer.take(event):
+                        piece = answer.take(event)
+                        if piece is not None:
                             yield piece
                         if answer.is_over:
                             yield answer.completion()
@@ -100,11 +101,11 @@ class _Answer:
         self._finish_reason: FinishReason | None = None
         self._usage: dict[str, Any] = {}
 
-    def take(self, event: bytes) -> str:
-        """The text in an event, often none. Raises Fault, or ContextOverflow."""
+    def take(self, event: bytes) -> str | None:
+        """The text in an event, empty for thoughts, None for all else. Raises Fault, or ContextOverflow."""
         if event == b"[DONE]":
             self.is_over = True
-            return ""
+            return None
         chunk = _json_object(event)
         if chunk.get("error"):
             if not self._has_text and any(mark in event for mark in _OVERFLOW_MARKS):
@@ -114,15 +115,16 @@ class _Answer:
             self._usage = usage
         choices = chunk.get("choices")
         if not choices:  # the chunk with the usage has none
-            return ""
+            return None
         try:
             choice = choices[0]
             if reason := choice.get("finish_reason"):
                 self._finish_reason = _FINISH_REASONS.get(reason, "stop")
-            text = (choice.get("delta") or {}).get("content") or ""
+            delta = choice.get("delta") or {}
+            text = delta.get("content") or ("" if delta.get("reasoning_content") else None)
         except (AttributeError, LookupError, TypeError):
             raise faults.upstream_malformed() from None
-        if not isinstance(text, str):
+        if not isinstance(text, str | None):
             raise faults.upstream_malformed()
         self._has_text = self._has_text or bool(text)
         return text
