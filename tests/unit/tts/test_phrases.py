@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from parley_tts.phrases import FIRST_PHRASE_MAX_UNITS, PHRASE_MAX_UNITS, Phrase, PhraseCutter
 
 _LOOKAHEAD = 48

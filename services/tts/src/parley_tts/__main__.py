@@ -1,5 +1,6 @@
 """Starts the tts process: `python -m parley_tts`, or `parley-tts`."""
 
+import os
 import sys
 
 from parley_servicekit.process import run
@@ -16,6 +17,8 @@ _RPC_HEADROOM_COUNT = 64
 def main() -> None:
     """Run until told to stop."""
     settings = load_settings(Settings)
+    if settings.engine == "sherpa":
+        _silence_native_messages()
     sys.exit(
         run(
             settings,
@@ -25,6 +28,15 @@ def main() -> None:
             rpc_max_count=settings.max_streams + _RPC_HEADROOM_COUNT,
         )
     )
+
+
+def _silence_native_messages() -> None:
+    """sherpa-onnx writes phrases that it cannot say to the standard error file, past our logs: shut it."""
+    ours = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = os.fdopen(ours, "w", buffering=1)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
         self._limits = limits
         self._running_count = 0
 
-    async def StreamingSynthesize(
+    async def StreamingSynthesize(  # type: ignore[override]
         self, requests: AsyncIterator[pb.StreamingSynthesizeRequest], context: Any
     ) -> None:
         """See the proto."""
@@ -103,7 +103,7 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
                 reader.cancel()
             await write(finished=_finished(sample_count, audio_format, stream))
 
-    async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> None:
+    async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> None:  # type: ignore[override]
         """See the proto."""
         with self._running() as progress:
             if len(request.text.encode()) > _TEXT_MAX_BYTES:
@@ -167,7 +167,7 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
         """See the proto: not in this version."""
         raise faults.not_in_this_version("DeleteVoice")
 
-    async def PullModel(self, request: Any, context: Any) -> Never:
+    async def PullModel(self, request: Any, context: Any) -> Never:  # type: ignore[override]
         """See the proto: not in this version."""
         raise faults.not_in_this_version("PullModel")
 
@@ -175,7 +175,7 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
         """See the proto: not in this version."""
         raise faults.not_in_this_version("RemoveModel")
 
-    async def WatchLoad(self, request: Any, context: Any) -> Never:
+    async def WatchLoad(self, request: Any, context: Any) -> Never:  # type: ignore[override]
         """See the proto: not in this version."""
         raise faults.not_in_this_version("WatchLoad")
 

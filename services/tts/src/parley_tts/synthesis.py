@@ -111,9 +111,14 @@ class Synthesis:
         self._cutter.finish()
         self._text_came.set()
 
+    @property
+    def pending_chars(self) -> int:
+        """Characters pushed that are not yet part of a phrase."""
+        return self._cutter.pending_chars
+
     async def wait_room(self) -> None:
         """Return when more text may be pushed."""
-        while self._cutter.pending_chars >= _PENDING_TEXT_MAX_CHARS:
+        while self.pending_chars >= _PENDING_TEXT_MAX_CHARS:
             self._room_came.clear()
             await self._room_came.wait()
 

@@ -47,6 +47,7 @@ class EspeakProcess:
         self._process = process
         self.hello = hello
         self._is_speaking = False
+        self._is_broken = False
         # A cancelled read must not lose its place: the header of a frame whose payload is still to come.
         self._header: tuple[int, int] | None = None
 
@@ -83,8 +84,9 @@ class EspeakProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended, as far as is known."""
-        return self._process.returncode is None
+        """Whether it can be used: it has not ended, and has kept to the protocol, as far as is known."""
+        has_hung_up = self._process.stdout is None or self._process.stdout.at_eof()
+        return self._process.returncode is None and not self._is_broken and not has_hung_up
 
     async def wait_ended(self) -> None:
         """Return when it has ended."""
@@ -106,6 +108,7 @@ class EspeakProcess:
                 refused = refused or frame[0] == b"E"
             self._is_speaking = False
         except EspeakDied:
+            self._is_broken = True
             self._kill()
             raise
         finally:
@@ -118,8 +121,6 @@ class EspeakProcess:
         """End it: politely, then by force."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        if not self.is_alive:
-            return
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await self._process.wait()

@@ -15,7 +15,7 @@ def main() -> None:
     """Exit code 0: the model is good."""
     folder, language_code, num_threads = sys.argv[1:4]
     model = load_model(find_model(Path(folder), language_code), int(num_threads))
-    model.generate("a", sid=0, speed=1.0)
+    model.generate("Yes.", sid=0, speed=1.0)
     told = {"sample_rate_hz": model.sample_rate, "speaker_count": model.num_speakers}
     print(json.dumps(told), flush=True)  # noqa: T201 - the parent reads it
 
