@@ -26,7 +26,7 @@ def open_embedded(folder: Path) -> VoiceActivityEngine:
     return SherpaVoiceActivityEngine(EMBEDDED_VAD_MODEL_FILE, 2)
 
 
-OPENERS: list[Callable[[Path], VoiceActivityEngine]] = [open_level, open_made]
+OPENERS: list[Callable[[Path], VoiceActivityEngine]] = [open_level, open_made, open_embedded]
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__.removeprefix("open_"))

@@ -32,9 +32,11 @@ def starter(settings: Settings) -> Start:
     @asynccontextmanager
     async def start(lifecycle: Lifecycle) -> AsyncIterator[None]:
         metrics = Metrics(REGISTRY)
-        recognizer, detector = await _open_engines(settings, metrics)
-        # Loads PyAV: 0.3 s that the first client to send Opus would otherwise take from everybody.
-        await asyncio.to_thread(open_decoder, AudioFormat(Encoding.OPUS, 48_000))
+        async with asyncio.TaskGroup() as tasks:
+            # Loads PyAV: 0.3 s that the first client to send Opus would otherwise take from everybody.
+            opus = AudioFormat(Encoding.OPUS, 48_000)
+            tasks.create_task(asyncio.to_thread(open_decoder, opus), name="asr-load-opus")
+            recognizer, detector = await _open_engines(settings, metrics)
         try:
             limits = RecognitionLimits(
                 settings.min_speech_ms, settings.utterance_max_ms, settings.decode_timeout_ms

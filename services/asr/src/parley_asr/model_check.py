@@ -6,9 +6,11 @@
 import argparse
 import asyncio
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -29,28 +31,28 @@ async def check_models(options: SherpaOptions, vad_model_file: Path, timeout_ms:
     command = ["-m", "parley_asr.model_check", str(options.folder), str(vad_model_file)]
     command += [options.provider, str(options.thread_count)]
     with tempfile.TemporaryFile() as stderr:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=stderr,
-        )
+        child = await asyncio.to_thread(_spawn, command, stderr)
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                exit_code = await child.wait()
+                exit_code = await asyncio.to_thread(child.wait)
         except TimeoutError:
             raise faults.unusable_model(
                 f"loading {options.folder.name} took longer than {timeout_ms} ms"
             ) from None
         finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+            child.kill()
+            await asyncio.to_thread(child.wait)
         if exit_code != 0:
             size = stderr.seek(0, 2)
             stderr.seek(max(0, size - _STDERR_TAIL_BYTES))
             raise faults.unusable_model(_reason(options, exit_code, stderr.read()))
+
+
+def _spawn(arguments: list[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    # Not asyncio's: uvloop forks, which gRPC's fork handlers notice and complain about on standard error.
+    return subprocess.Popen(
+        [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+    )
 
 
 def _reason(options: SherpaOptions, exit_code: int, stderr: bytes) -> str:
