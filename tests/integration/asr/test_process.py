@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from integration.asr.calls import (
     END,
     FINISH,
+    PCM_16K,
     Client,
     chunk,
     chunks,
@@ -26,7 +27,9 @@ from integration.asr.calls import (
 )
 from integration.asr.conftest import SCRIPT, scripted_env
 
-from parley_servicekit.faults import FaultCode
+from parley.asr.v1 import recognition_service_pb2 as pb
+from parley.audio.v1 import audio_pb2
+from parley_servicekit.faults import Fault, FaultCode
 from support.processes import StartedProcess, StartError, started_process
 
 ONE_UTTERANCE = np.concatenate((silence(300), tone(900), silence(900)))
@@ -112,6 +115,53 @@ async def test_a_drain_lets_the_utterance_finish_and_ends_idle_streams(tmp_path:
             assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert told[-2:] == ["ENDED", "final:what is the time"]
         assert await process.wait() == 0
+        await client.close()
+
+
+MULAW_8K = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_MULAW, sample_rate_hertz=8_000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"RECORDING_MAX_BYTES": "16000"}, "larger than 16000 bytes"),
+        ({"RECORDING_MAX_MS": "1000"}, "longer than 1000 ms"),
+    ],
+)
+async def test_a_recording_beyond_the_limits_is_refused(
+    settings: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    async with started_process("parley_asr", scripted_env(tmp_path, SCRIPT, **settings)) as process:
+        client = Client(process.grpc_address)
+        with pytest.raises(Fault, match=said) as refused:
+            await client.recognize(bytes(16_001), input_audio=MULAW_8K)
+        assert (refused.value.code, refused.value.field) == (FaultCode.INVALID_ARGUMENT, "content")
+        await client.close()
+
+
+async def test_a_cancelled_recording_gives_its_place_back(tmp_path: Path) -> None:
+    async with started_process("parley_asr", scripted_env(tmp_path, SCRIPT, MAX_RECORDINGS="1")) as process:
+        client = Client(process.grpc_address)
+        call = client.stub.Recognize()
+        await call.write(pb.RecognizeRequest(config=pb.RecognizeConfig(input_audio=MULAW_8K)))
+        for _ in range(200):  # 27 minutes
+            await call.write(pb.RecognizeRequest(content=b"\xff" * 65_536))
+        await call.done_writing()
+        assert (await call.read()).progress.total_duration.seconds == 1638
+        assert (await fault_of(client.stub.Recognize())).reason == "AT_CAPACITY"
+        call.cancel()
+        await asyncio.sleep(0.5)
+        assert await client.recognize(s16(ONE_UTTERANCE), input_audio=PCM_16K)
+        await client.close()
+
+
+async def test_an_upload_that_stalls_is_given_up(tmp_path: Path) -> None:
+    env = scripted_env(tmp_path, SCRIPT, RECORDING_UPLOAD_TIMEOUT_MS="1000")
+    async with started_process("parley_asr", env) as process:
+        client = Client(process.grpc_address)
+        call = client.stub.Recognize()
+        await call.write(pb.RecognizeRequest(config=pb.RecognizeConfig()))
+        assert (await fault_of(call)).reason == "UPLOAD_TOO_SLOW"
         await client.close()
 
 
