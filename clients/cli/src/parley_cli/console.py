@@ -1,13 +1,9 @@
 """What people see: captions of a conversation, latency, errors. Used by every command that talks."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from rich.console import Console
 from rich.text import Text
 
@@ -117,23 +113,14 @@ def show_waterfall(latency: events_pb2.Latency) -> None:
     out.print()
 
 
-def print_json(message: Message, **extra: Any) -> None:
-    """A message as one JSON line, with proto field names; audio as its size, not its bytes."""
+def print_json(message: pb2.ConverseResponse, **extra: Any) -> None:
+    """A response as one JSON line, with proto field names; of audio its size instead of its bytes."""
     content = MessageToDict(message, preserving_proto_field_name=True)
-    audio = content.get("reply_audio", {}).get("audio") or content.get("audio")
-    if audio and "packets" in audio:
-        # Base64 is 4 characters for 3 bytes.
-        audio["packet_bytes"] = sum(len(packet) * 3 // 4 for packet in audio.pop("packets"))
+    if message.HasField("reply_audio"):
+        audio = content["reply_audio"]["audio"]
+        audio.pop("packets", None)
+        audio["packet_bytes"] = sum(len(packet) for packet in message.reply_audio.audio.packets)
     print(json.dumps(extra | content, ensure_ascii=False), flush=True)
-
-
-@contextmanager
-def broken_pipe_is_fine() -> Iterator[None]:
-    """`parley … | head` ends quietly."""
-    try:
-        yield
-    except BrokenPipeError:
-        sys.stderr.close()
 
 
 def _ms(duration: Any) -> float:

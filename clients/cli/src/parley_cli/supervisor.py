@@ -41,11 +41,12 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChildEvent:
-    """kind: starting, ready, died, stopped. detail: address, exit code or what it said last."""
+    """kind: starting, ready, died. detail: address, or how it ended. pid: 0 while there is none."""
 
     name: str
     kind: str
     detail: str = ""
+    pid: int = 0
 
 
 class SupervisorError(Exception):
@@ -85,10 +86,6 @@ class Supervisor:
                         task.cancel()
         except* SupervisorError as group:
             raise group.exceptions[0] from None
-
-    def pid(self, name: str) -> int:
-        """Process id of a child."""
-        return self._processes[name].pid
 
     async def _all_ready(self, within_s: float) -> None:
         try:
@@ -142,7 +139,9 @@ class Supervisor:
             ready = json.loads(line)
             if ready["event"] == "ready":
                 self._ready[spec.name].set()
-                self._on_event(ChildEvent(spec.name, "ready", str(ready["grpc"])))
+                self._on_event(
+                    ChildEvent(spec.name, "ready", str(ready["grpc"]), self._processes[spec.name].pid)
+                )
 
     async def _stop_all(self) -> None:
         # The gateway first: it says goodbye to its clients while the services can still finish a reply.

@@ -1,5 +1,6 @@
 """`LiveConversation`: one Converse call. Made by `Parley.converse`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ class LiveConversation:
     def __init__(self, call: Any, target: str) -> None:
         self._call = call
         self._target = target
+        # gRPC takes one write at a time; speech, controls and reports come from different tasks.
+        self._writing = asyncio.Lock()
         self.ready = events_pb2.SessionReady()
 
     async def open(self, config: config_pb2.ConversationConfig) -> None:
@@ -79,7 +82,8 @@ class LiveConversation:
 
     async def _send(self, request: pb2.ConverseRequest) -> None:
         try:
-            await self._call.write(request)
+            async with self._writing:
+                await self._call.write(request)
         except grpc.aio.AioRpcError as error:
             raise self._fault(error) from error
         except Exception as error:

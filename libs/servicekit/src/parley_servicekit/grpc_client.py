@@ -56,6 +56,8 @@ def channel_options(message_max_bytes: int, health_service: str | None = None) -
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
+        # A new channel connects by itself, instead of waiting out the pauses of an older one to the same address.
+        ("grpc.use_local_subchannel_pool", 1),
         # A service that restarts is found again within about a second, at a new address too.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 2_000),  # gRPC's name for the connect timeout

@@ -77,7 +77,8 @@ def _print_event(event: ChildEvent) -> None:
 
 
 def _print_event_json(event: ChildEvent) -> None:
-    print(json.dumps({"event": event.kind, "process": event.name, "detail": event.detail}), flush=True)
+    line = {"event": event.kind, "process": event.name, "detail": event.detail, "pid": event.pid}
+    print(json.dumps(line), flush=True)
 
 
 def _print_ready(addresses: dict[str, str]) -> None:
