@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from parley_llm.chat import Chat, ChatLimits, Finished
 from parley_llm.engines.scripted import Script, ScriptedAnswer, ScriptedEngine
 from parley_llm.metrics import Metrics
-from parley_llm.ports import Completion, ContextOverflow, Generation, Message
+from parley_llm.ports import Capabilities, Completion, ContextOverflow, Generation, Message
 from parley_servicekit.faults import Fault, FaultCode
 
 LIMITS = ChatLimits(
@@ -189,7 +189,12 @@ async def test_more_than_slots_and_queue_are_refused() -> None:
 
 
 async def test_warming_up_asks_for_one_token_after_the_prompt() -> None:
-    engine = Spy()
+    class Cold(Spy):
+        @property
+        def capabilities(self) -> Capabilities:
+            return replace(super().capabilities, needs_warm_up=True)
+
+    engine = Cold()
     chat = make_chat(engine)
     assert await chat.warm_up("", "Be kind") >= 0
     assert [message.role for message in engine.asked[0].messages] == ["system", "user"]
@@ -199,6 +204,12 @@ async def test_warming_up_asks_for_one_token_after_the_prompt() -> None:
     with pytest.raises(Fault) as caught:
         await chat.warm_up("", "x" * (33 << 10))
     assert (caught.value.code, caught.value.field) == (FaultCode.INVALID_ARGUMENT, "system_prompt")
+
+
+async def test_a_script_is_not_used_up_by_warming_up() -> None:
+    engine = Spy()
+    assert await make_chat(engine).warm_up("", "Be kind") == 0
+    assert engine.asked == []
 
 
 async def test_outcomes_are_counted() -> None:

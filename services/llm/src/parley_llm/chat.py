@@ -123,6 +123,8 @@ class Chat:
         """Load the model and prefill the prompt; the result is the time that it took, in ms. Raises Fault."""
         check_model(model, self._engine.capabilities, "model")
         check_system_prompt(system_prompt)
+        if not self._engine.capabilities.needs_warm_up:
+            return 0
         arrived_at = monotonic()
         system = (Message("system", system_prompt),) if system_prompt.strip() else ()
         generation = Generation(

@@ -71,11 +71,13 @@ class Capabilities:
     models: names that requests may ask for, the default first.
     context_token_count: prompt and answer of one conversation fit into this.
     refused_options: fields of `Sampling` that this engine cannot honour.
+    needs_warm_up: whether a first answer takes longer than the next ones.
     """
 
     models: tuple[str, ...]
     context_token_count: int
     refused_options: frozenset[str] = frozenset()
+    needs_warm_up: bool = True
 
 
 class ContextOverflow(Exception):  # noqa: N818 - a fact about a prompt, mended by sending a shorter one

@@ -82,7 +82,7 @@ class ScriptedEngine:
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._capabilities = Capabilities((script.model,), script.context_token_count)
+        self._capabilities = Capabilities((script.model,), script.context_token_count, needs_warm_up=False)
         self._in_turn = [answer for answer in script.answers if not answer.when_asked]
         self._random = random.Random(script.seed)
         self._asked_count = 0
