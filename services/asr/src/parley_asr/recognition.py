@@ -151,7 +151,8 @@ class Recognition:
         """Forget the utterance: nothing more is told about it."""
         self._activity.reset()
         self._recent.clear()
-        self._drop_utterance()
+        if self._utterance is not None:
+            self._close_utterance()
 
     async def finish(self) -> None:
         """No audio follows: end the utterance under way, if any."""
@@ -255,7 +256,7 @@ class Recognition:
 
     async def _emit_final(self, hypothesis: Hypothesis, start_sample: int, end_sample: int) -> None:
         index = self._utterance_index
-        self._drop_utterance(force=True)
+        self._close_utterance()
         await self._emit(
             TranscriptFinished(index, hypothesis.text, hypothesis.words, start_sample, end_sample)
         )
@@ -265,15 +266,15 @@ class Recognition:
         index = self._utterance_index
         self._activity.reset()
         self._recent.clear()
-        self._drop_utterance(force=True)
+        self._close_utterance()
         await self._emit(UtteranceFailed(index, _as_fault(error)))
 
-    def _drop_utterance(self, *, force: bool = False) -> None:
+    def _close_utterance(self) -> None:
+        """Whether or not anything was recognised: the next one has the next index."""
         if self._utterance is not None:
             self._utterance.stream.close()
-        if self._utterance is not None or force:
-            self._utterance_index += 1
         self._utterance = None
+        self._utterance_index += 1
 
     async def _acknowledge(self) -> None:
         now_s = self._clock()
