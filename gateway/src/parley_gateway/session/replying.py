@@ -32,9 +32,6 @@ from parley_servicekit.logs import get_logger
 _log = get_logger()
 _PROGRESS_EVERY_MS = 500
 _PLAYBACK_MARK_EVERY_MS = 1000
-# A typical speaking rate (15 characters a second). Stored for a phrase whose length is not known yet, and used only to
-# rebuild what was heard if this process dies before the phrase is whole.
-_CHARACTER_MS = 66
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +162,12 @@ class Reply:
                         return
 
     async def _announce(self, phrase: Phrase) -> None:
-        is_first = not self._heard.phrases or self._heard.phrases[-1].index < phrase.index
-        self._heard.announce(_heard_phrase(phrase))
-        if is_first:
-            duration_ms = (
-                len(phrase.text) * _CHARACTER_MS if phrase.duration_ms is None else phrase.duration_ms
-            )
-            await self._services.store(
-                PhraseSpoken(
-                    self.reply_id,
-                    phrase.index,
-                    phrase.text,
-                    round(phrase.start_offset_ms),
-                    round(duration_ms),
-                )
-            )
+        heard = _heard_phrase(phrase)
+        self._heard.announce(heard)
+        words = tuple((word.text_offset, word.start_ms) for word in heard.words)
+        await self._services.store(
+            PhraseSpoken(self.reply_id, heard.index, heard.text, heard.start_ms, heard.duration_ms, words)
+        )
         await self._services.outbox.put(ReplyPhrase(self.reply_id, phrase))
 
     async def _send(self, audio: Audio) -> None:
