@@ -81,6 +81,22 @@ async def stream(stub: Any, requests: Iterable[pb.StreamingSynthesizeRequest]) -
     return await collect(stub.StreamingSynthesize(iter(list(requests)), timeout=30))
 
 
+async def refusal_of(
+    stub: Any, requests: Iterable[pb.StreamingSynthesizeRequest], *, closes: bool = False
+) -> Fault:
+    """The fault that `requests`, the last of which is the wrong one, end in.
+
+    Nothing is written after it: when a grpc.aio client writes into a call that has just been refused, it reports
+    its own INTERNAL error instead of the server's status. closes: end the request stream after it.
+    """
+    call = stub.StreamingSynthesize(timeout=30)
+    for request in requests:
+        await call.write(request)
+    if closes:
+        await call.done_writing()
+    return await fault_of(collect(call))
+
+
 async def fault_of(awaitable: Any) -> Fault:
     """The fault that an RPC ends in."""
     try:

@@ -21,7 +21,18 @@ from parley.audio.v1 import audio_pb2
 from parley.tts.v1 import synthesis_options_pb2 as options_pb
 from parley.tts.v1 import synthesis_service_pb2 as pb
 from parley_servicekit.faults import FaultCode
-from support.tts_client import END, SERVICE, Tts, collect, config, fault_of, running_tts, stream, text
+from support.tts_client import (
+    END,
+    SERVICE,
+    Tts,
+    collect,
+    config,
+    fault_of,
+    refusal_of,
+    running_tts,
+    stream,
+    text,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 REPLY = "Hello there, friend. It is 3.14, isn't it? 你好。 **Good** night!"
@@ -153,7 +164,7 @@ async def test_options_are_honoured(tts: Tts) -> None:
 )
 async def test_bad_options_are_refused_by_name(tts: Tts, fields: dict[str, Any], named: str) -> None:
     options = options_pb.SynthesisOptions(**fields)
-    fault = await fault_of(stream(tts.stub, [config(synthesis=options), text("Hi."), END]))
+    fault = await refusal_of(tts.stub, [config(synthesis=options)])
     assert (fault.code, fault.field) == (FaultCode.INVALID_ARGUMENT, named)
     assert fault.domain == "tts.parley"
     call = tts.stub.Synthesize(pb.SynthesizeRequest(text="Hi.", synthesis=options), timeout=10)
@@ -175,17 +186,17 @@ async def test_bad_options_are_refused_by_name(tts: Tts, fields: dict[str, Any],
 )
 async def test_bad_formats_are_refused_by_name(tts: Tts, fields: dict[str, int], named: str) -> None:
     wanted = audio_pb2.AudioFormat(**fields)
-    fault = await fault_of(stream(tts.stub, [config(output_audio=wanted), text("Hi."), END]))
+    fault = await refusal_of(tts.stub, [config(output_audio=wanted)])
     assert (fault.code, fault.field) == (FaultCode.INVALID_ARGUMENT, f"config.output_audio.{named}")
 
 
 @pytest.mark.parametrize(
     ("requests", "reason"),
     [
-        ([text("Hi."), END], "INVALID_ORDER"),
+        ([text("Hi.")], "INVALID_ORDER"),
         ([END], "INVALID_ORDER"),
         ([pb.StreamingSynthesizeRequest()], "INVALID_ORDER"),
-        ([config(), config(), END], "INVALID_ORDER"),
+        ([config(), config()], "INVALID_ORDER"),
         ([config(), pb.StreamingSynthesizeRequest()], "INVALID_ORDER"),
         ([config(), text("x" * 32_769)], "INVALID_FIELD"),
         ([config(), text("字" * 10_923)], "INVALID_FIELD"),
@@ -195,13 +206,13 @@ async def test_bad_formats_are_refused_by_name(tts: Tts, fields: dict[str, int],
     ],
 )
 async def test_bad_orders_and_sizes_are_refused(tts: Tts, requests: list[Any], reason: str) -> None:
-    fault = await fault_of(stream(tts.stub, requests))
+    fault = await refusal_of(tts.stub, requests, closes=reason == "ABANDONED")
     assert fault.reason == reason
     assert fault.code is (FaultCode.CANCELLED if reason == "ABANDONED" else FaultCode.INVALID_ARGUMENT)
 
 
 async def test_more_than_a_megabyte_in_all_is_refused(tts: Tts) -> None:
-    fault = await fault_of(stream(tts.stub, [config(), *[text("." * 32_768)] * 33, END]))
+    fault = await refusal_of(tts.stub, [config(), *[text("." * 32_768)] * 33])
     assert (fault.reason, fault.field) == ("INVALID_FIELD", "text")
 
 
@@ -245,7 +256,7 @@ async def test_all_streams_taken_is_refused_and_a_cancelled_one_is_free_again(tt
         await call.write(config())
         await call.write(text("Hello there, my friend. "))
         await call.read()
-    fault = await fault_of(stream(tts.stub, [config(), text("Hi."), END]))
+    fault = await refusal_of(tts.stub, [])
     assert (fault.code, fault.reason) == (FaultCode.RESOURCE_EXHAUSTED, "AT_CAPACITY")
     assert fault.retry_after_ms
     for call in calls:
@@ -289,7 +300,7 @@ async def test_metrics_tell_what_happened(tts: Tts) -> None:
 async def test_what_is_said_is_in_no_log(tts: Tts) -> None:
     await stream(tts.stub, [config(), text(f"{SECRET} is far away."), END])
     options = options_pb.SynthesisOptions(voice=SECRET)
-    await fault_of(stream(tts.stub, [config(synthesis=options), text(SECRET), END]))
+    await refusal_of(tts.stub, [config(synthesis=options)])
     assert "synthesis.ended" in tts.process.logs()
     assert "failed_unexpectedly" not in tts.process.logs()
     assert SECRET not in tts.process.logs()
@@ -318,7 +329,7 @@ async def test_a_term_signal_lets_a_running_stream_finish() -> None:
 
 async def _spoken(tts: Tts) -> bool:
     try:
-        return (await stream(tts.stub, [config(), text("Hi."), END])).finished is not None
+        return (await collect(tts.stub.Synthesize(pb.SynthesizeRequest(text="Hi.")))).finished is not None
     except grpc.aio.AioRpcError as error:
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         return False

@@ -10,11 +10,12 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from parley.tts.v1 import synthesis_service_pb2 as pb
 from parley_servicekit.faults import FaultCode
 from support.fake_gpt_sovits import FakeGptSovits, fake_gpt_sovits
 from support.processes import StartError
 from support.tiny_vits import write_tiny_vits
-from support.tts_client import END, SERVICE, Tts, config, fault_of, running_tts, stream, text
+from support.tts_client import END, SERVICE, Tts, collect, config, fault_of, running_tts, stream, text
 
 
 def script(folder: Path, **fields: Any) -> str:
@@ -124,7 +125,7 @@ async def _until_spoken(tts: Tts) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
-            spoken = await stream(tts.stub, [config(), text("Two is here."), END])
+            spoken = await collect(tts.stub.Synthesize(pb.SynthesizeRequest(text="Two is here.")))
             assert spoken.finished is not None
             return
         except grpc.aio.AioRpcError as error:

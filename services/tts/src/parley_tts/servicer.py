@@ -96,6 +96,9 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
 
             with _prefixed("config."):
                 synthesis = self._synthesis(stream, wish, audio_format, send, progress)
+            # Tells the caller that the config is accepted: a Python client that writes into a refused call may
+            # see its own write fail instead of our status.
+            await context.send_initial_metadata(())
             async with asyncio.TaskGroup() as tasks:
                 reading = self._read_text(requests, synthesis, progress)
                 reader = tasks.create_task(reading, name="text reader")

@@ -24,7 +24,7 @@ class ReferenceVoice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
     reference_audio_path: str = Field(min_length=1, max_length=4096)
     reference_text: str = Field(default="", max_length=2000)
     reference_language: str
