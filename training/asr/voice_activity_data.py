@@ -6,6 +6,7 @@ one for each 512-sample window.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -28,9 +29,9 @@ def speech_windows(clean: Floats) -> Bools:
     """True for windows with speech energy; gaps of less than 0.2 s inside speech count as speech."""
     windows = clean[: len(clean) // SHIFT_SAMPLES * SHIFT_SAMPLES].reshape(-1, SHIFT_SAMPLES)
     energy = (windows**2).mean(axis=1)
-    active = energy > energy.max(initial=0.0) * 10 ** (-SPEECH_BELOW_PEAK_DB / 10) + 1e-12
+    active: Bools = energy > energy.max(initial=0.0) * 10 ** (-SPEECH_BELOW_PEAK_DB / 10) + 1e-12
     positions = np.flatnonzero(active)
-    for first, second in zip(positions[:-1], positions[1:], strict=True):
+    for first, second in itertools.pairwise(positions):
         if second - first <= JOINED_GAP_WINDOWS:
             active[first:second] = True
     return active

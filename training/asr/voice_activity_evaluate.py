@@ -25,7 +25,9 @@ WINDOW_SECONDS = SHIFT_SAMPLES / SAMPLE_RATE_HZ
 LEAST_SPEECH_SECONDS, LEAST_SILENCE_SECONDS = 0.1, 0.3
 
 
-def load(model: Path, threshold: float = 0.5, least_speech: float = 0.0, least_silence: float = 0.0) -> sherpa_onnx.VadModel:
+def load(
+    model: Path, threshold: float = 0.5, least_speech: float = 0.0, least_silence: float = 0.0
+) -> sherpa_onnx.VadModel:
     """The detector inside sherpa-onnx; seconds of speech before it reports, of silence before it stops."""
     silero = sherpa_onnx.SileroVadModelConfig(
         model=str(model), threshold=threshold, min_speech_duration=least_speech, min_silence_duration=least_silence,
@@ -37,7 +39,9 @@ def load(model: Path, threshold: float = 0.5, least_speech: float = 0.0, least_s
 def decisions(detector: sherpa_onnx.VadModel, samples: Floats) -> Bools:
     """One decision for every whole window of 512 samples."""
     detector.reset()
-    padded = np.pad(samples[: len(samples) // SHIFT_SAMPLES * SHIFT_SAMPLES], (0, WINDOW_SAMPLES - SHIFT_SAMPLES))
+    padded = np.pad(
+        samples[: len(samples) // SHIFT_SAMPLES * SHIFT_SAMPLES], (0, WINDOW_SAMPLES - SHIFT_SAMPLES)
+    )
     starts = range(0, len(padded) - WINDOW_SAMPLES + 1, SHIFT_SAMPLES)
     return np.array([detector.is_speech(padded[start : start + WINDOW_SAMPLES]) for start in starts])
 
@@ -47,7 +51,9 @@ def starts_of(speech: Bools) -> npt.NDArray[np.int64]:
     return np.flatnonzero(np.diff(speech.astype(np.int8), prepend=0) == 1)
 
 
-def on_speech(model: Path, threshold: float, who: voice_activity_data.Who, level_dbfs: float, ratio_db: float | None) -> dict[str, float]:
+def on_speech(
+    model: Path, threshold: float, who: voice_activity_data.Who, level_dbfs: float, ratio_db: float | None
+) -> dict[str, float]:
     """Window errors, onset delays and missed utterances at one level and signal-to-noise ratio."""
     rng = random.Random(f"{level_dbfs}{ratio_db}")
     raw = load(model, threshold)
@@ -97,7 +103,14 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
     for name, who in (("espeak", voices.held_out_speaker), ("festival", voices.held_out_synthesiser_speaker)):
-        for level, ratio in ((-10.0, None), (-25.0, 20.0), (-10.0, 10.0), (-25.0, 5.0), (-45.0, 10.0), (-3.0, 5.0)):
+        for level, ratio in (
+            (-10.0, None),
+            (-25.0, 20.0),
+            (-10.0, 10.0),
+            (-25.0, 5.0),
+            (-45.0, 10.0),
+            (-3.0, 5.0),
+        ):
             if name == "festival" and (level, ratio) not in ((-10.0, None), (-25.0, 5.0)):
                 continue
             key = f"{name} {level:.0f} dBFS, " + ("clean" if ratio is None else f"{ratio:.0f} dB above noise")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.asr.features import SAMPLE_RATE_HZ, mel_filters
+from training.asr.features import SAMPLE_RATE_HZ
 
 WINDOW_SAMPLES, SHIFT_SAMPLES = 576, 512
 SPECTRUM_SAMPLES, SPECTRUM_HOP = 256, 80
@@ -34,7 +34,8 @@ def _fourier_kernels() -> Tensor:
 
 def _band_weights() -> Tensor:
     """Triangles on a mel-like scale from 90 Hz to 7.6 kHz, (129, 28)."""
-    edges_hz = 700 * (10 ** (np.linspace(*np.log10(1 + np.array([90.0, 7600.0]) / 700), BANDS + 2)) - 1)
+    lowest, highest = np.log10(1 + 90.0 / 700), np.log10(1 + 7600.0 / 700)
+    edges_hz = 700 * (10 ** np.linspace(lowest, highest, BANDS + 2) - 1)
     hertz = np.arange(SPECTRUM_SAMPLES // 2 + 1)[:, None] * SAMPLE_RATE_HZ / SPECTRUM_SAMPLES
     rising = (hertz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
     falling = (edges_hz[2:] - hertz) / (edges_hz[2:] - edges_hz[1:-1])

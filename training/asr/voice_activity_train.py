@@ -64,7 +64,8 @@ def train(features: Tensor, labels: Tensor, epochs: int) -> Detector:
             schedule.step()
             total += loss.item()
         print(f"epoch {epoch}: loss {total / (steps // epochs):.4f}", flush=True)
-    return detector.eval()
+    detector.eval()
+    return detector
 
 
 def export(detector: Detector, path: Path) -> None:
@@ -73,7 +74,7 @@ def export(detector: Detector, path: Path) -> None:
     torch.onnx.export(
         SileroShaped(detector).eval(), example, str(path), input_names=["input", "state", "sr"],
         output_names=["output", "stateN"], opset_version=14, dynamo=False,
-        dynamic_axes={"input": {0: "streams"}, "state": {1: "streams"}, "output": {0: "streams"}, "stateN": {1: "streams"}},
+        dynamic_axes={name: {0 if "put" in name else 1: "streams"} for name in ("input", "state", "output", "stateN")},
     )  # fmt: skip
 
 

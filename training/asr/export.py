@@ -1,0 +1,76 @@
+"""Exports a checkpoint for sherpa-onnx: ``python -m training.asr.export RUN FOLDER``.
+
+Writes ``FOLDER/model.int8.onnx`` (matrix products in int8, convolutions in float) and ``FOLDER/tokens.txt``; the
+float model stays in RUN. sherpa-onnx binds tensors by their order and reads the shapes from the metadata.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from training.asr.features import BAND_COUNT
+from training.asr.network import SHIFT_FRAMES, STATE, WINDOW_FRAMES, Network, Streaming
+from training.asr.vocabulary import Vocabulary
+
+INPUT_NAMES = ["audio_signal", "length", "cache_last_channel", "cache_last_time", "cache_last_channel_len"]
+OUTPUT_NAMES = ["log_probabilities", "encoded_lengths", "next_channel", "next_time", "next_channel_len"]
+
+
+def load_network(run: Path, vocabulary: Vocabulary) -> Network:
+    """The averaged weights of a run's newest checkpoint, in evaluation mode."""
+    network = Network(vocabulary.pronunciations(), len(vocabulary.phonemes))
+    network.load_state_dict(torch.load(run / "checkpoint.pt")["average"])
+    network.eval()
+    return network
+
+
+def add_metadata(path: Path, token_count: int, tail_count: int) -> None:
+    """The keys that sherpa-onnx requires; a missing one ends the process that loads the model."""
+    model = onnx.load(path)
+    metadata = {"window_size": WINDOW_FRAMES, "chunk_shift": SHIFT_FRAMES, "subsampling_factor": 4}
+    metadata |= {"vocab_size": token_count - 1}
+    for cache, last in (("channel", STATE), ("time", tail_count)):
+        metadata |= {f"cache_last_{cache}_dim{axis}": size for axis, size in ((1, 1), (2, 1), (3, last))}
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=str(value))
+    onnx.save(model, path)
+
+
+def export(run: Path, folder: Path) -> None:
+    vocabulary = Vocabulary.load(run / "vocabulary.json")
+    streaming = Streaming(load_network(run, vocabulary)).eval()
+    example = (
+        torch.zeros(2, BAND_COUNT, WINDOW_FRAMES), torch.full((2,), WINDOW_FRAMES), torch.zeros(2, 1, 1, STATE),
+        torch.zeros(2, 1, 1, streaming.tail_count), torch.zeros(2, dtype=torch.long),
+    )  # fmt: skip
+    names = [*INPUT_NAMES, *OUTPUT_NAMES]
+    full_path = run / "model.onnx"
+    torch.onnx.export(
+        streaming, example, str(full_path), input_names=INPUT_NAMES, output_names=OUTPUT_NAMES, opset_version=14,
+        dynamic_axes={name: {0: "streams"} for name in names}, dynamo=False,
+    )  # fmt: skip
+    add_metadata(full_path, len(vocabulary.symbols), streaming.tail_count)
+    folder.mkdir(parents=True, exist_ok=True)
+    quantize_dynamic(
+        full_path, folder / "model.int8.onnx", op_types_to_quantize=["MatMul"], per_channel=True,
+        weight_type=QuantType.QInt8,
+    )  # fmt: skip
+    vocabulary.write_tokens(folder / "tokens.txt")
+    print(f"{(folder / 'model.int8.onnx').stat().st_size / 1e6:.2f} MB in int8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    export(options.run, options.folder)
+
+
+if __name__ == "__main__":
+    main()
