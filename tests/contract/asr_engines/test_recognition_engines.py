@@ -37,6 +37,7 @@ ENGINES: list[Callable[[Path], Awaitable[RecognitionEngine]]] = [
     open_scripted,
     open_made_ctc,
     open_made_transducer,
+    open_embedded,
 ]
 
 

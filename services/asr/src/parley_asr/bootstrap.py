@@ -81,7 +81,6 @@ async def _open_engines(
     is_embedded = settings.engine == "embedded"
     options = SherpaOptions(
         folder=settings.model_folder or EMBEDDED_MODEL_FOLDER,
-        name="embedded-en" if is_embedded else "",
         description=_EMBEDDED_DESCRIPTION if is_embedded else "",
         language_codes=("en",) if is_embedded else settings.model_languages,
         thread_count=settings.num_threads,

@@ -71,5 +71,6 @@ class Settings(ProcessSettings):
         return self
 
 
-EMBEDDED_MODEL_FOLDER = Path(__file__).parent / "models"
-EMBEDDED_VAD_MODEL_FILE = EMBEDDED_MODEL_FOLDER / "parley-vad.onnx"
+_MODELS = Path(__file__).parent / "models"
+EMBEDDED_MODEL_FOLDER = _MODELS / "parley-tiny-english"
+EMBEDDED_VAD_MODEL_FILE = _MODELS / "parley-vad.onnx"

@@ -38,10 +38,9 @@ _CJK_FIRST = "⺀"
 
 @dataclass(frozen=True)
 class SherpaOptions:
-    """What an operator may choose. name: empty = the folder's. language_codes: empty = not known."""
+    """What an operator may choose. The model is called as its folder. language_codes: empty = not known."""
 
     folder: Path
-    name: str = ""
     description: str = ""
     language_codes: tuple[str, ...] = ()
     thread_count: int = 1
@@ -66,7 +65,7 @@ class SherpaStreamingEngine:
         require_provider(options.provider)
         recognizer = await asyncio.to_thread(load_recognizer, files, options)
         capabilities = ModelCapabilities(
-            name=options.name or options.folder.name,
+            name=options.folder.resolve().name,
             description=options.description or f"sherpa-onnx streaming {files.family.value} model",
             language_codes=options.language_codes,
             size_bytes=files.size_bytes,
