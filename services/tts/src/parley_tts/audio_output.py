@@ -17,6 +17,7 @@ from parley_tts.ports import Samples
 
 _FIRST_CHUNK_MS = 40
 _CHUNK_MS = 100
+_COMPRESSED_CHUNK_MS = 40  # about a millisecond of encoding
 _FADE_MS = 3
 _OPUS_FRAMES_PER_S = 50
 
@@ -40,6 +41,9 @@ class AudioOutput:
         self._has_frames = audio_format.encoding is Encoding.OPUS
         self._pending: list[Samples] = []
         self._pending_count = 0
+        is_cheap = audio_format.is_raw or audio_format.encoding is Encoding.WAV
+        chunk_ms = _CHUNK_MS if is_cheap else _COMPRESSED_CHUNK_MS
+        self._full_chunk_count = chunk_ms * self.sample_rate_hz // 1000
         self._chunk_count = _FIRST_CHUNK_MS * self.sample_rate_hz // 1000
         self._sent_sample = 0
         self.next_sample = 0
@@ -54,7 +58,7 @@ class AudioOutput:
             self._pending_count += len(part)
             if self._pending_count == self._chunk_count:
                 yield from self.cut()
-                self._chunk_count = _CHUNK_MS * self.sample_rate_hz // 1000
+                self._chunk_count = self._full_chunk_count
 
     def silence(self, duration_ms: int) -> Iterator[EncodedAudio]:
         """Append silence."""
