@@ -4,6 +4,7 @@ To add an engine: one file in `engines/`, one branch in `_open_engines`, one lin
 """
 
 import asyncio
+import importlib.util
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import REGISTRY
 
 from parley.asr.v1 import recognition_service_pb2_grpc as service_grpc
+from parley_asr import faults
 from parley_asr.metrics import Metrics
 from parley_asr.ports import RecognitionEngine, StreamRequest, VoiceActivityEngine
 from parley_asr.recognition import RecognitionLimits
@@ -74,6 +76,10 @@ async def _open_engines(
         if settings.script_file is None:
             raise ValueError("settings let a scripted engine through without its script")
         return scripted.ScriptedEngine(scripted.read_script(settings.script_file)), scripted.LevelDetector()
+    if importlib.util.find_spec("sherpa_onnx") is None:
+        raise faults.unusable_model(
+            f"the {settings.engine} engine needs sherpa-onnx: install parley-asr[sherpa]"
+        )
     from parley_asr.engines.sherpa_streaming import SherpaOptions, SherpaStreamingEngine  # noqa: PLC0415
     from parley_asr.engines.sherpa_voice_activity import SherpaVoiceActivityEngine  # noqa: PLC0415
     from parley_asr.model_check import check_models  # noqa: PLC0415
