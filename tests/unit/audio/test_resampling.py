@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,3 +102,12 @@ def test_nothing_comes_after_the_end(from_hz: int, to_hz: int) -> None:
 def test_rates_beyond_the_bounds_are_refused(from_hz: int, to_hz: int) -> None:
     with pytest.raises(AudioError):
         Resampler(from_hz, to_hz)
+
+
+@pytest.mark.parametrize("from_hz", [rate for rate in USUAL_RATES_HZ if rate != 16_000])
+def test_what_both_rates_hold_sounds_as_libsoxr_makes_it(from_hz: int) -> None:
+    rng = np.random.default_rng(3)
+    speech_band = sum(tone(frequency, from_hz, from_hz) for frequency in rng.uniform(100, 3_000, 20)) / 20
+    ours = resampled(np.asarray(speech_band, dtype=np.float32), from_hz, 16_000)
+    theirs = soxr.resample(speech_band, from_hz, 16_000, quality="VHQ")
+    assert level_db((ours - theirs[: len(ours)])[500:-500]) < level_db(theirs[500:-500]) - 70

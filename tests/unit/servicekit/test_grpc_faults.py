@@ -91,9 +91,11 @@ async def failing(connect: Connect) -> AsyncIterator[tuple[Failing, Any]]:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Failing", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with connect(f"127.0.0.1:{port}") as channel:
-        yield servicer, channel
-    await server.stop(0)
+    try:
+        async with connect(f"127.0.0.1:{port}") as channel:
+            yield servicer, channel
+    finally:
+        await server.stop(0)
 
 
 async def caught(channel: Any, kind: str, request: bytes, **options: Any) -> grpc.aio.AioRpcError:
@@ -152,6 +154,20 @@ async def test_an_abort_by_hand_stays_as_it_is(failing: tuple[Failing, Any], log
 async def test_an_interceptor_further_in_refuses_with_a_fault(failing: tuple[Failing, Any]) -> None:
     error = await caught(failing[1], "stream_stream", b"fault", metadata=(("key", "wrong"),))
     assert fault_from_rpc_error(error).reason == "KEY_REFUSED"
+
+
+async def test_a_refusal_keeps_its_reason_while_the_client_still_writes(failing: tuple[Failing, Any]) -> None:
+    """Without `grpc_early_status` about half of these are INTERNAL."""
+    reasons = set()
+    for _attempt in range(100):
+        call = failing[1].stream_stream("/test.Failing/StreamStream")(
+            iter([b"fault"] * 3), metadata=(("key", "wrong"),)
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            async for _response in call:
+                pass
+        reasons.add(fault_from_rpc_error(error.value).reason)
+    assert reasons == {"KEY_REFUSED"}
 
 
 async def test_a_cancelled_stream_cleans_up_in_the_servicer(

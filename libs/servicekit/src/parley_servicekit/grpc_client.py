@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from parley_servicekit.faults import Fault
+from parley_servicekit.grpc_early_status import keep_early_status
 
 MESSAGE_MAX_BYTES = 4 << 20
 
@@ -36,8 +37,11 @@ def open_channel(
     """
     options = channel_options(message_max_bytes, health_service)
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=options)
-    return grpc.aio.secure_channel(target, _credentials(tls), options=options)
+        channel = grpc.aio.insecure_channel(target, options=options)
+    else:
+        channel = grpc.aio.secure_channel(target, _credentials(tls), options=options)
+    keep_early_status(channel)
+    return channel
 
 
 def channel_options(message_max_bytes: int, health_service: str | None = None) -> list[tuple[str, Any]]:

@@ -7,6 +7,7 @@ libraries' log records, because they may quote what somebody said.
 """
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -65,6 +66,8 @@ def configure_logs(
         logger_factory=structlog.WriteLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
+    # gRPC's core writes lines of its own to standard error; it reads this when it starts.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     root = logging.getLogger()
     root.handlers[:] = [_LibraryRecords(logging.WARNING)]
     root.setLevel(logging.WARNING)
