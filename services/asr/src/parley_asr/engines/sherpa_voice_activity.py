@@ -4,6 +4,9 @@ Only the model's yes or no per window is used; how long speech and silence must 
 `voice_activity`, since sherpa's own detector fixes these per instance. With both of its durations at zero a
 window counts as speech from the second one in a row at or above the threshold on, and as silence at once
 below threshold - 0.15.
+
+Unlike that detector, `VadModel.is_speech` wants the context with each window: 64 + 512 samples for a model of v5 shape
+(`window_size()` says 576), and anything else ends the process.
 """
 
 import asyncio
