@@ -15,7 +15,7 @@ from parley_tts.ports import SpeechOptions, SpokenWord
 from support.fake_gpt_sovits import RATE_HZ, FakeGptSovits, fake_gpt_sovits
 from support.gpt_sovits_engine import gpt_sovits
 
-_RECORDINGS = os.environ.get("PARLEY_TEST_GPT_SOVITS_EXCHANGES", "")
+_RECORDINGS = os.environ.get("GPT_SOVITS_EXCHANGES", "")
 
 
 @pytest.fixture
@@ -176,9 +176,7 @@ def _recordings() -> list[str]:
     return ["stream_1_wav", "stream_2_wav", "stream_3_wav", "stream_3_ogg", "fail_stream_midway", "neg_topk"]
 
 
-@pytest.mark.skipif(
-    not _recordings(), reason="PARLEY_TEST_GPT_SOVITS_EXCHANGES names no folder of recordings"
-)
+@pytest.mark.skipif(not _recordings(), reason="GPT_SOVITS_EXCHANGES names no folder of recordings")
 @pytest.mark.parametrize("name", _recordings() or ["none"])
 async def test_recorded_answers_of_the_real_server(fake: FakeGptSovits, name: str) -> None:
     folder = Path(_RECORDINGS)

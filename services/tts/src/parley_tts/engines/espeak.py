@@ -18,6 +18,8 @@ from parley_tts.ports import Capabilities, Model, Samples, SpeechOptions, Spoken
 from parley_tts.voices import VoiceList, check_ranges
 
 _LEASE_TIMEOUT_S = 5.0
+# Both of two children may have died unnoticed; a phrase that kills its child must not kill many.
+_TRY_MAX_COUNT = 3
 _WORDS_A_MINUTE = 175
 _RATE_MIN, _RATE_MAX = 80, 700
 # Measured on a vowel: espeak-ng's pitch parameter and what it does to the fundamental frequency.
@@ -154,9 +156,9 @@ class EspeakStream:
         return self._voice
 
     async def speak(self, text: str) -> AsyncGenerator[Samples | SpokenWord, None]:
-        """See ports. A phrase whose child dies before any audio came is tried once more in another child."""
+        """See ports. A phrase whose child dies before any audio came is tried again in another child."""
         phrase = EspeakPhrase(self._identifier, self._rate, self._pitch, text)
-        for is_last_try in (False, True):
+        for tries_left in reversed(range(_TRY_MAX_COUNT)):
             has_spoken = False
             try:
                 async with self._engine.lease() as child, aclosing(child.speak(phrase)) as pieces:
@@ -167,7 +169,7 @@ class EspeakStream:
             except EspeakRefused:
                 raise faults.phrase_failed("the speech engine refused a phrase") from None
             except EspeakDied:
-                if has_spoken or is_last_try:
+                if has_spoken or tries_left == 0:
                     raise faults.engine_died() from None
 
 
