@@ -175,5 +175,5 @@ async def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
         assert child.is_running()
         parent.kill()
         await parent.wait()
-        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
             await asyncio.sleep(0.01)

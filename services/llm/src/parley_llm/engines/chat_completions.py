@@ -1,30 +1,27 @@
-"""`ChatCompletions`: client of the OpenAI-compatible chat API. Used by `openai_compatible` and `llama_cpp`.
+"""`ChatCompletions`: client of the OpenAI-compatible chat API. Used by `openai_compatible` and `llama_cpp`."""
 
-Plain httpx rather than the `openai` package: cancelling a read closes the connection in the same step, which is what
-makes servers stop generating, and a token costs half the CPU.
-"""
-
-import json
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
-import httpx
-
 from parley_llm import faults
-from parley_llm.engines.http_faults import fault_from_error, fault_from_status
-from parley_llm.engines.server_sent_events import EventReader, EventTooLong
+from parley_llm.engines.model_server import (
+    ModelServer,
+    Refusal,
+    count_in,
+    fault_from_refusal,
+    json_object,
+)
 from parley_llm.ports import Completion, ContextOverflow, FinishReason, Generation
 from parley_servicekit.faults import Fault
 
-_ERROR_MAX_BYTES = 64 << 10
-_REPLY_MAX_BYTES = 4 << 20
 # "length" and "stop" are what we pass on; a filter's or a tool's end is an end.
 _FINISH_REASONS: dict[str, FinishReason] = {"length": "length"}
 _OVERFLOW_MARKS = (b"exceed_context_size_error", b"context_length_exceeded", b"maximum context length")
 
 
 class ChatCompletions:
-    """One server. Cheap to make; await `close`."""
+    """One server. Make it within the event loop; await `close`."""
 
     def __init__(
         self,
@@ -38,58 +35,45 @@ class ChatCompletions:
     ) -> None:
         """base_url: up to and with `/v1`. api_key: sent as a bearer token unless empty."""
         self._advice = {"model_advice": model_advice, "key_advice": key_advice}
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=httpx.Timeout(read_timeout_ms / 1000, connect=connect_timeout_ms / 1000, pool=1.0),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-            trust_env=False,  # a proxy variable must not lead what people say elsewhere
+        self._server = ModelServer(
+            base_url, api_key, connect_timeout_ms=connect_timeout_ms, read_timeout_ms=read_timeout_ms
         )
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._server.close()
 
-    async def get(self, path: str, timeout_ms: int) -> dict[str, Any]:
-        """A JSON object. Raises Fault."""
+    async def list_models(self, timeout_ms: int) -> dict[str, Any]:
+        """The server's own list. Raises Fault."""
         try:
-            async with self._client.stream("GET", path, timeout=timeout_ms / 1000) as response:
-                if response.status_code != 200:
-                    raise fault_from_status(response.status_code, **self._advice)
-                return _json_object(await _read(response, _REPLY_MAX_BYTES))
-        except httpx.HTTPError as error:
-            raise fault_from_error(error) from None
+            return await self._server.get("models", timeout_ms)
+        except Refusal as refusal:
+            raise fault_from_refusal(refusal, **self._advice) from None
 
     async def stream(
         self, generation: Generation, extra: dict[str, Any]
     ) -> AsyncGenerator[str | Completion, None]:
         """The answer as `ChatEngine.open_stream` gives it. extra: fields that only some servers know."""
-        body = _request_body(generation) | extra
+        answer = _Answer()
         try:
-            async with self._client.stream("POST", "chat/completions", json=body) as response:
-                if response.status_code != 200:
-                    raise await self._refusal(response)
-                answer = _Answer()
-                reader = EventReader()
-                async for received in response.aiter_bytes():
-                    for event in reader.feed(received):
-                        piece = answer.take(event)
-                        if piece is not None:
-                            yield piece
-                        if answer.is_over:
-                            yield answer.completion()
-                            return
-                yield answer.completion()
-        except httpx.HTTPError as error:
-            raise fault_from_error(error) from None
-        except EventTooLong:
-            raise faults.upstream_malformed() from None
+            body = _request_body(generation) | extra
+            async with aclosing(self._server.lines("chat/completions", body)) as lines:
+                async for line in lines:
+                    if not line.startswith(b"data:"):
+                        continue
+                    piece = answer.take(line[5:].strip())
+                    if piece is not None:
+                        yield piece
+                    if answer.is_over:
+                        break
+        except Refusal as refusal:
+            raise self._explain(refusal) from None
+        yield answer.completion()
 
-    async def _refusal(self, response: httpx.Response) -> Fault | ContextOverflow:
-        body = await _read(response, _ERROR_MAX_BYTES)
-        if response.status_code in (400, 413) and any(mark in body for mark in _OVERFLOW_MARKS):
+    def _explain(self, refusal: Refusal) -> Fault | ContextOverflow:
+        if refusal.status in (400, 413) and _tells_overflow(refusal.body):
             return ContextOverflow()
-        return fault_from_status(response.status_code, **self._advice)
+        return fault_from_refusal(refusal, **self._advice)
 
 
 class _Answer:
@@ -99,20 +83,19 @@ class _Answer:
         self.is_over = False
         self._has_text = False
         self._finish_reason: FinishReason | None = None
-        self._usage: dict[str, Any] = {}
+        self._usage: object = None
 
     def take(self, event: bytes) -> str | None:
         """The text in an event, empty for thoughts, None for all else. Raises Fault, or ContextOverflow."""
         if event == b"[DONE]":
             self.is_over = True
             return None
-        chunk = _json_object(event)
+        chunk = json_object(event)
         if chunk.get("error"):
-            if not self._has_text and any(mark in event for mark in _OVERFLOW_MARKS):
+            if not self._has_text and _tells_overflow(event):
                 raise ContextOverflow
             raise faults.upstream_failed()
-        if usage := chunk.get("usage"):
-            self._usage = usage
+        self._usage = chunk.get("usage") or self._usage
         choices = chunk.get("choices")
         if not choices:  # the chunk with the usage has none
             return None
@@ -133,10 +116,11 @@ class _Answer:
         """How it ended. Raises Fault where the server did not say that it had."""
         if self._finish_reason is None:
             raise faults.upstream_incomplete()
+        usage = self._usage if isinstance(self._usage, dict) else {}
         return Completion(
             self._finish_reason,
-            _count(self._usage, "prompt_tokens"),
-            _count(self._usage, "completion_tokens"),
+            count_in(usage.get("prompt_tokens")),
+            count_in(usage.get("completion_tokens")),
         )
 
 
@@ -158,26 +142,5 @@ def _request_body(generation: Generation) -> dict[str, Any]:
     }
 
 
-async def _read(response: httpx.Response, max_bytes: int) -> bytes:
-    """A body up to `max_bytes`. Raises Fault for a longer one."""
-    received = bytearray()
-    async for part in response.aiter_bytes():
-        received += part
-        if len(received) > max_bytes:
-            raise faults.upstream_malformed()
-    return bytes(received)
-
-
-def _json_object(text: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise faults.upstream_malformed() from None
-    if not isinstance(value, dict):
-        raise faults.upstream_malformed()
-    return value
-
-
-def _count(usage: object, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and 0 <= value < 1 << 31 else 0
+def _tells_overflow(body: bytes) -> bool:
+    return any(mark in body for mark in _OVERFLOW_MARKS)

@@ -92,7 +92,7 @@ class LlamaCppEngine:
             await self._start()
             return
         try:
-            await child.client.get("models", _CHECK_TIMEOUT_MS)
+            await child.client.list_models(_CHECK_TIMEOUT_MS)
         except Fault:
             self._failed_check_count += 1
             if self._failed_check_count < _FAILED_CHECKS_MAX_COUNT:
@@ -198,7 +198,7 @@ class LlamaCppEngine:
     async def _trained_context(self) -> int:
         """Tokens of context that the model was made for."""
         assert self._child is not None
-        reply = await self._child.client.get("models", _CHECK_TIMEOUT_MS)
+        reply = await self._child.client.list_models(_CHECK_TIMEOUT_MS)
         try:
             return int(reply["data"][0]["meta"]["n_ctx_train"])
         except (KeyError, IndexError, TypeError, ValueError):

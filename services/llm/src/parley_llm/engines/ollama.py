@@ -1,4 +1,4 @@
-"""`OllamaEngine`: models of an Ollama server, through Ollama's own client. Made by `bootstrap`.
+"""`OllamaEngine`: models of an Ollama server. Made by `bootstrap`.
 
 Runner options (here: `num_ctx`) go along unchanged with every request: one that differs makes Ollama unload the model
 and load it again, for everybody.
@@ -10,16 +10,19 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-import ollama
-
 from parley_llm import faults
-from parley_llm.engines.http_faults import fault_from_error, fault_from_status
+from parley_llm.engines.model_server import (
+    ModelServer,
+    Refusal,
+    count_in,
+    fault_from_refusal,
+    json_object,
+)
 from parley_llm.ports import Capabilities, Completion, Generation, Model
 from parley_servicekit.faults import Fault
 from parley_servicekit.logs import get_logger
 
-_CHECK_TIMEOUT_S = 5.0
+_CHECK_TIMEOUT_MS = 5000
 # What Ollama falls back to on small machines; used for what we send where the operator sets no context.
 _ASSUMED_CONTEXT_TOKEN_COUNT = 4096
 _log = get_logger()
@@ -51,14 +54,11 @@ class OllamaEngine:
             options.models, options.context_token_count or _ASSUMED_CONTEXT_TOKEN_COUNT
         )
         self._thinks_anyway: set[str] = set()
-        self._client = ollama.AsyncClient(
-            host=options.url,
-            timeout=httpx.Timeout(
-                options.read_timeout_ms / 1000, connect=options.connect_timeout_ms / 1000, pool=1.0
-            ),
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-            trust_env=False,  # a proxy variable must not lead what people say elsewhere
+        self._server = ModelServer(
+            options.url,
+            "",
+            connect_timeout_ms=options.connect_timeout_ms,
+            read_timeout_ms=options.read_timeout_ms,
         )
 
     @property
@@ -82,22 +82,20 @@ class OllamaEngine:
     async def open_stream(self, generation: Generation) -> AsyncGenerator[str | Completion, None]:
         """See `ChatEngine`."""
         try:
-            async with aclosing(self._parts(generation)) as parts:
-                async for part in parts:
-                    if text := part.message.content or "":
+            async with aclosing(self._lines(generation)) as lines:
+                async for line in lines:
+                    if not line.strip():
+                        continue
+                    part = json_object(line)
+                    text = _text_in(part)
+                    if text is not None:
                         yield text
-                    elif part.message.thinking:
-                        yield ""
-                    if part.done:
+                    if part.get("done") is True:
                         yield _completion(part)
                         return
-            raise faults.upstream_incomplete()
-        except ollama.ResponseError as error:
-            raise _fault_from(error, generation.model) from None
-        except httpx.HTTPError as error:
-            raise fault_from_error(error) from None
-        except ValueError:  # no JSON, or not what Ollama's answers look like
-            raise faults.upstream_malformed() from None
+        except Refusal as refusal:
+            raise _fault_from(refusal, generation.model) from None
+        raise faults.upstream_incomplete()
 
     async def list_models(self) -> tuple[Model, ...]:
         """The configured models with what Ollama knows of them."""
@@ -118,37 +116,31 @@ class OllamaEngine:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.close()  # type: ignore[no-untyped-call]
+        await self._server.close()
 
-    async def _parts(self, generation: Generation) -> AsyncGenerator[ollama.ChatResponse, None]:
-        """The server's own messages, thinking switched off where the model lets itself be told."""
+    async def _lines(self, generation: Generation) -> AsyncGenerator[bytes, None]:
+        """The server's lines, thinking switched off where the model lets itself be told."""
+        body = {
+            "model": generation.model,
+            "messages": [{"role": message.role, "content": message.text} for message in generation.messages],
+            "stream": True,
+            "keep_alive": self._options.keep_alive_s,
+            "options": self._request_options(generation),
+        }
         if generation.model not in self._thinks_anyway:
             try:
-                async with aclosing(await self._chat(generation, think=False)) as parts:
-                    async for part in parts:
-                        yield part
+                async with aclosing(self._server.lines("api/chat", body | {"think": False})) as lines:
+                    async for line in lines:
+                        yield line
                 return
-            except ollama.ResponseError as error:
-                if error.status_code != 400 or "think" not in error.error.lower():
+            except Refusal as refusal:
+                if refusal.status != 400 or b"think" not in refusal.body.lower():
                     raise
             self._thinks_anyway.add(generation.model)
             _log.warning("engine.thinking_stays_on", model=generation.model)
-        async with aclosing(await self._chat(generation, think=None)) as parts:
-            async for part in parts:
-                yield part
-
-    async def _chat(
-        self, generation: Generation, *, think: bool | None
-    ) -> AsyncGenerator[ollama.ChatResponse, None]:
-        stream: Any = await self._client.chat(
-            model=generation.model,
-            messages=[{"role": message.role, "content": message.text} for message in generation.messages],
-            stream=True,
-            think=think,
-            keep_alive=self._options.keep_alive_s,
-            options=self._request_options(generation),
-        )
-        return stream  # type: ignore[no-any-return]  # an async generator, typed as an iterator
+        async with aclosing(self._server.lines("api/chat", body)) as lines:
+            async for line in lines:
+                yield line
 
     def _request_options(self, generation: Generation) -> dict[str, Any]:
         sampling = generation.sampling
@@ -167,45 +159,51 @@ class OllamaEngine:
 
     async def _listed(self) -> dict[str, int]:
         """Sizes in bytes of all models that the server has, by full name."""
-        reply = await self._ask(self._client.list)
-        return {model.model: int(model.size or 0) for model in reply.models if model.model}
+        return {
+            str(entry.get("model")): count_in(entry.get("size"), 1 << 62)
+            for entry in await self._ask("api/tags")
+        }
 
     async def _loaded(self) -> frozenset[str]:
-        reply = await self._ask(self._client.ps)
-        return frozenset(model.model for model in reply.models if model.model)
+        return frozenset(str(entry.get("model")) for entry in await self._ask("api/ps"))
 
-    async def _ask(self, request: Any) -> Any:
-        """A short request. Raises Fault."""
+    async def _ask(self, path: str) -> list[dict[str, Any]]:
+        """The models in the reply to a short request. Raises Fault."""
         try:
-            async with asyncio.timeout(_CHECK_TIMEOUT_S):
-                return await request()
-        except ollama.ResponseError as error:
-            raise _fault_from(error, self._capabilities.models[0]) from None
-        except httpx.HTTPError as error:
-            raise fault_from_error(error) from None
-        except ConnectionError:  # what the client makes of httpx.ConnectError outside streams
-            raise faults.upstream_unreachable() from None
-        except TimeoutError:
-            raise faults.upstream_timeout() from None
-        except ValueError:
-            raise faults.upstream_malformed() from None
+            models = (await self._server.get(path, _CHECK_TIMEOUT_MS)).get("models") or []
+        except Refusal as refusal:
+            raise _fault_from(refusal, self._capabilities.models[0]) from None
+        if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
+            raise faults.upstream_malformed()
+        return models
 
 
-def _completion(last: ollama.ChatResponse) -> Completion:
+def _text_in(part: dict[str, Any]) -> str | None:
+    """The text of a part, empty for thoughts, None where there is nothing. Raises Fault."""
+    if part.get("error"):  # within a stream the status is 200 all the same
+        raise faults.upstream_failed()
+    message = part.get("message") or {}
+    if not isinstance(message, dict):
+        raise faults.upstream_malformed()
+    text = message.get("content") or ("" if message.get("thinking") else None)
+    if not isinstance(text, str | None):
+        raise faults.upstream_malformed()
+    return text
+
+
+def _completion(last: dict[str, Any]) -> Completion:
     return Completion(
-        "length" if last.done_reason == "length" else "stop",
-        last.prompt_eval_count or 0,
-        last.eval_count or 0,
+        "length" if last.get("done_reason") == "length" else "stop",
+        count_in(last.get("prompt_eval_count")),
+        count_in(last.get("eval_count")),
     )
 
 
-def _fault_from(error: ollama.ResponseError, model: str) -> Fault:
-    if error.status_code == -1:  # an error line within the stream
-        return faults.upstream_failed()
-    return fault_from_status(
-        error.status_code,
+def _fault_from(refusal: Refusal, model: str) -> Fault:
+    return fault_from_refusal(
+        refusal,
         model_advice=_pull_advice(model),
-        key_advice="the operator has to set OLLAMA_API_KEY",
+        key_advice="this engine sends none; use the engine openai with Ollama's /v1",
     )
 
 

@@ -79,7 +79,7 @@ class OpenAiCompatibleEngine:
     async def _listed(self) -> frozenset[str]:
         """Names that the server lists; none where it has no list, which not every server has."""
         try:
-            reply = await self._client.get("models", _CHECK_TIMEOUT_MS)
+            reply = await self._client.list_models(_CHECK_TIMEOUT_MS)
         except Fault as fault:
             if fault.reason == "MODEL_MISSING" or fault.code is FaultCode.INTERNAL:
                 return frozenset()
