@@ -203,6 +203,8 @@ def child_environment(spec: ChildSpec) -> dict[str, str]:
         f"{prefix}METRICS_PORT": str(spec.metrics_port),
         f"{prefix}READY_LINE": "true",
         "PYTHONUNBUFFERED": "1",
+        # Otherwise gRPC writes a line of its own, which is not JSON, whenever a service starts a child.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
     }
 
 

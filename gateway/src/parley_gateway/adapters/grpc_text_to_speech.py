@@ -34,6 +34,8 @@ class GrpcTextToSpeech:
         call: Any = self._stub.StreamingSynthesize(timeout=self._deadline_s)
         try:
             await writing(_SERVICE, call, call.write(_Request(config=_config(request))))
+            # Writing into a call that was refused meanwhile hides why (docs/decisions/0011).
+            await call.initial_metadata()
             yield GrpcSynthesisStream(call)
         finally:
             call.cancel()
