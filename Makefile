@@ -19,15 +19,14 @@ help: ## list what can be made
 setup: $(STAMPS)/setup ## make .venv with everything, hash-checked (needs Python 3.11 to 3.13 and a package index)
 
 $(STAMPS)/setup: requirements.lock $(PYPROJECTS)
-	mkdir -p $(STAMPS)
+	@mkdir -p $(STAMPS)
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Parley needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: run make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	echo "installing the locked packages (about 400 MB, once)"
-	export PIP_DISABLE_PIP_VERSION_CHECK=1
-	grep -A 60 '^uv==' requirements.lock | awk 'NR == 1 || /^    / {print; next} {exit}' > $(STAMPS)/uv.lock
-	$(BIN)/python -m pip install --quiet --require-hashes -r $(STAMPS)/uv.lock
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline $(addprefix -e ./,$(PACKAGES))
+	# pip, not uv: it knows the mirrors, proxies and certificates that people have set up for pip.
+	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+	echo "installing the locked packages into $(VENV) (about 400 MB, once; a minute or two)"
+	$(BIN)/python -m pip install --no-deps --require-hashes -r requirements.lock | awk -v of="$$(grep -c '^[a-z].*==' requirements.lock)" -v shown="$$([ -t 1 ] && echo 1)" '/^Collecting/ && shown {printf "\r  fetching package %d of at most %d ", ++n, of; fflush()} END {if (shown) print ""}'
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index $(addprefix -e ./,$(PACKAGES))
 	touch $@
 
 demo: setup ## four processes, a spoken question, a spoken answer
