@@ -90,6 +90,14 @@ def test_two_channels_become_their_mean() -> None:
     assert np.abs(decoded(data)).max() < 1e-3
 
 
+def test_metadata_in_an_unknown_character_set_is_no_obstacle() -> None:
+    data = sound_file(tone(), 16_000, "WAV", "PCM_16")
+    info = b"INFOINAM" + struct.pack("<I", 4) + b"\xff\xfe\xe9\x80"
+    tagged = data + b"LIST" + struct.pack("<I", len(info)) + info
+    tagged = tagged[:4] + struct.pack("<I", len(tagged) - 8) + tagged[8:]
+    assert len(decoded(tagged)) == 16_000
+
+
 def test_without_pyav_libsndfile_is_enough_for_wav(monkeypatch: pytest.MonkeyPatch) -> None:
     data = sound_file(tone(48_000, 48_000), 48_000, "WAV", "PCM_16")
     with_av = decoded(data)

@@ -60,8 +60,25 @@ class Failing:
     async def stream_stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """In the style that reads and writes."""
         async for request in requests:
+            if request == b"while writing":
+                await self._fail_while_writing(context)
             await context.write(b"first")
             raise failure(request)
+
+    async def _fail_while_writing(self, context: Any) -> None:
+        begun = asyncio.Event()
+
+        async def write() -> None:
+            begun.set()
+            await context.write(b"first")
+
+        async def fail() -> None:
+            await begun.wait()
+            raise failure(b"fault")
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(write(), name="write")
+            tasks.create_task(fail(), name="fail")
 
 
 class Refusing(grpc.aio.ServerInterceptor):
@@ -154,6 +171,14 @@ async def test_an_abort_by_hand_stays_as_it_is(failing: tuple[Failing, Any], log
 async def test_an_interceptor_further_in_refuses_with_a_fault(failing: tuple[Failing, Any]) -> None:
     error = await caught(failing[1], "stream_stream", b"fault", metadata=(("key", "wrong"),))
     assert fault_from_rpc_error(error).reason == "KEY_REFUSED"
+
+
+async def test_a_fault_while_the_first_response_is_written_reaches_the_client(
+    failing: tuple[Failing, Any],
+) -> None:
+    """Without `grpc_first_write` the client waits until its deadline."""
+    fault = fault_from_rpc_error(await caught(failing[1], "stream_stream", b"while writing"))
+    assert fault.reason == "BAD_WORD"
 
 
 async def test_a_refusal_keeps_its_reason_while_the_client_still_writes(failing: tuple[Failing, Any]) -> None:

@@ -115,11 +115,14 @@ async def test_a_call_that_outlasts_the_grace_is_cut_and_cleaned_up(
             await running.write(b"word")
             await running.read()
             child.process.send_signal(signal.SIGTERM)
-            assert await running.code() is grpc.StatusCode.UNAVAILABLE
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await running.read()
+            fault = fault_from_rpc_error(caught.value)
+            assert (fault.reason, fault.code) == ("DRAINING", FaultCode.UNAVAILABLE)
+            assert fault.retry_after_ms is not None
             assert await child.exit_code() == 0
             events = [line["event"] for line in child.log]
-            assert "process.drain_cut" in events
-            assert "echo.closed" in events
+            assert events[-3:] == ["process.drain_cut", "echo.closed", "process.stopped"]
 
 
 async def test_the_second_signal_ends_the_wait(start_child: StartChild, connect: Connect) -> None:

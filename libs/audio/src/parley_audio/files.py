@@ -85,9 +85,9 @@ def _chunks(source: Path | bytes, limits: FileLimits) -> Iterator[Samples]:
 
 def _av_chunks(av: Any, stream: BinaryIO) -> Iterator[Samples]:
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": ""}
-    with closing(
-        av.open(stream, mode="r", container_options=options, metadata_errors="replace")
-    ) as container:
+    # From version 19 on, PyAV forgives metadata in unknown character sets without being asked, and cannot be.
+    forgive = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    with closing(av.open(stream, mode="r", container_options=options, **forgive)) as container:
         if not container.streams.audio:
             raise AudioError("there is no audio in the file")
         resampler = av.AudioResampler(format="flt", layout="mono", rate=FILE_RATE_HZ)

@@ -15,6 +15,7 @@ from parley_servicekit.faults import Fault
 from parley_servicekit.grpc_handlers import Behaviour, wrap_handler
 
 _RETRY_MS = 1000
+_DRAINING = ("DRAINING", "going away, call again elsewhere")
 
 
 class Admission(grpc.aio.ServerInterceptor):
@@ -25,7 +26,12 @@ class Admission(grpc.aio.ServerInterceptor):
         self._refusal: tuple[str, str] | None = ("NOT_READY", "still starting")
         self._idle = asyncio.Event()
         self._idle.set()
-        self.running_count = 0
+        self._running: set[asyncio.Timeout] = set()
+
+    @property
+    def running_count(self) -> int:
+        """How many admitted RPCs run."""
+        return len(self._running)
 
     def open(self) -> None:
         """Let RPCs in."""
@@ -33,7 +39,13 @@ class Admission(grpc.aio.ServerInterceptor):
 
     def close(self) -> None:
         """Let no RPC in any more."""
-        self._refusal = ("DRAINING", "going away, call again elsewhere")
+        self._refusal = _DRAINING
+
+    def cut(self) -> None:
+        """End what still runs: servicers are cancelled, callers get DRAINING."""
+        now = asyncio.get_running_loop().time()
+        for deadline in self._running:
+            deadline.reschedule(now)
 
     async def wait_idle(self) -> None:
         """Return as soon as no admitted RPC runs."""
@@ -56,13 +68,19 @@ class Admission(grpc.aio.ServerInterceptor):
         async def admitted(request: Any, context: Any) -> Any:
             if self.running_count >= self.rpc_max_count:
                 raise Fault.capacity("AT_CAPACITY", "too many calls at once", retry_after_ms=_RETRY_MS)
-            self.running_count += 1
+            deadline = asyncio.timeout(None)
+            self._running.add(deadline)
             self._idle.clear()
             try:
-                return await behaviour(request, context)
+                async with deadline:
+                    return await behaviour(request, context)
+            except TimeoutError:
+                if deadline.expired():
+                    raise Fault.unavailable(*_DRAINING, retry_after_ms=_RETRY_MS) from None
+                raise
             finally:
-                self.running_count -= 1
-                if self.running_count == 0:
+                self._running.discard(deadline)
+                if not self._running:
                     self._idle.set()
 
         return admitted

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from grpc_status import rpc_status
 
 from parley_servicekit.faults import Fault, FaultCode, fault_in, is_reason
+from parley_servicekit.grpc_first_write import FirstWriteKept
 from parley_servicekit.grpc_handlers import Behaviour, refusing_handler, wrap_handler
 from parley_servicekit.logs import get_logger
 
@@ -104,24 +105,41 @@ class FaultInterceptor(grpc.aio.ServerInterceptor):
             return refusing_handler(partial(abort_with, fault=fault, domain=self._domain))
         if handler is None:
             return None
-        return wrap_handler(handler, lambda behaviour: self._guard(behaviour, handler_call_details.method))
+        guard = self._guard_stream if handler.response_streaming else self._guard
+        return wrap_handler(handler, partial(guard, handler_call_details.method))
 
-    def _guard(self, behaviour: Behaviour, method: str) -> Behaviour:
+    def _guard(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def guarded(request: Any, context: Any) -> Any:
             try:
                 return await behaviour(request, context)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
             except Exception as error:
-                fault = fault_in(error)
-                if fault is None:
-                    _log.error("rpc.failed_unexpectedly", method=method, exc_info=error)
-                    fault = Fault.internal()
-                elif fault.code is FaultCode.INTERNAL:
-                    _log.error("rpc.failed", method=method, reason=fault.reason, exc_info=error)
-                await abort_with(context, fault, self._domain)
+                await self._abort(context, method, error)
 
         return guarded
+
+    def _guard_stream(self, method: str, behaviour: Behaviour) -> Behaviour:
+        async def guarded(request: Any, context: Any) -> None:
+            failure: Exception | None = None
+            async with asyncio.TaskGroup() as tasks:
+                try:
+                    await behaviour(request, FirstWriteKept(context, tasks))
+                except Exception as error:
+                    failure = error  # kept back, because the group would cancel the first write
+            if failure is not None:
+                await self._abort(context, method, failure)
+
+        return guarded
+
+    async def _abort(self, context: Any, method: str, error: Exception) -> Never:
+        if isinstance(error, grpc.aio.AbortError):  # the servicer has done it itself
+            raise error
+        fault = fault_in(error)
+        if fault is None:
+            _log.error("rpc.failed_unexpectedly", method=method, exc_info=error)
+            fault = Fault.internal()
+        elif fault.code is FaultCode.INTERNAL:
+            _log.error("rpc.failed", method=method, reason=fault.reason, exc_info=error)
+        await abort_with(context, fault, self._domain)
 
 
 def _read_details(

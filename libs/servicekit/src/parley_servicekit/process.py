@@ -43,7 +43,7 @@ from parley_servicekit.settings import ProcessSettings
 
 # Time for the last answers to leave the socket, and for cancelled servicers to clean up.
 _FLUSH_S = 0.25
-_CLEAN_UP_S = 2.0
+_CLEAN_UP_MS = 2000
 _log = get_logger()
 
 
@@ -183,10 +183,11 @@ async def _drain(lifecycle: Lifecycle, server: grpc.aio.Server, admission: Admis
         await admission.wait_idle()
     if deadline.expired():
         _log.warning("process.drain_cut", running_count=admission.running_count)
+        admission.cut()
+        async with lifecycle._cut_by_stop(_CLEAN_UP_MS):
+            await admission.wait_idle()
     # Health watches never end by themselves, so the server's own grace is only for what is still being sent.
-    await server.stop(0 if deadline.expired() else _FLUSH_S)
-    async with lifecycle._cut_by_stop(round(_CLEAN_UP_S * 1000)):
-        await admission.wait_idle()
+    await server.stop(_FLUSH_S)
 
 
 _OWN_SERVICES = ("grpc.health.v1.Health", reflection.SERVICE_NAME)
