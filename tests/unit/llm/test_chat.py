@@ -129,7 +129,7 @@ async def test_what_cannot_fit_is_refused() -> None:
             "FIRST_TOKEN_TIMEOUT",
         ),
         (ScriptedAnswer(deltas=("a",), hang_after=1), {"stall_timeout_ms": 1}, "ANSWER_STALLED"),
-        (ScriptedAnswer(deltas=("a",), hang_after=1), {"answer_timeout_ms": 50}, "ANSWER_TIMEOUT"),
+        (ScriptedAnswer(deltas=("a",), hang_after=1), {"answer_timeout_ms": 300}, "ANSWER_TIMEOUT"),
         (ScriptedAnswer(deltas=("a",), fail_after=1, fail_reason="UPSTREAM_CUT"), {}, "UPSTREAM_CUT"),
         (ScriptedAnswer(deltas=("a",), fail_after=0, fail_reason="UPSTREAM_CUT"), {}, "UPSTREAM_CUT"),
     ],

@@ -1,7 +1,7 @@
 """`ModelServer`: HTTP to a server that runs models, answers streamed by lines. Used by the engines that talk to one.
 
 On aiohttp: closing or cancelling a stream closes its connection at once, which is what makes servers stop generating,
-and a token costs a fifth of what it costs through httpx, on which the `ollama` and `openai` packages are built
+and a token costs clearly less than through httpx, on which the `ollama` and `openai` packages are built
 (docs/decisions/0012-one-http-client-for-model-servers.md). What a server writes in an error is never passed on: it may
 quote the conversation.
 """
