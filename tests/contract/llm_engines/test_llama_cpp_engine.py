@@ -168,12 +168,15 @@ async def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
         sys.executable, "-c", PARENT, str(model_file), stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    async with asyncio.timeout(PATIENCE_S):
-        while not (line := await parent.stdout.readline()).startswith(b"child"):
-            assert line, "ended before its child had started"
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not (line := await parent.stdout.readline()).startswith(b"child"):
+                assert line, "ended before its child had started"
         child = psutil.Process(int(line.split()[1]))
         assert child.is_running()
+    finally:
         parent.kill()
         await parent.wait()
-        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+    async with asyncio.timeout(PATIENCE_S):
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
