@@ -9,8 +9,8 @@ from training.domain.intents import FOLDER, Domain, fill_reply, read_domain
 from training.llm.eight_ball import proverb_for
 from training.llm.noise import Noise
 
-EIGHT_BALL_SHARE = 0.27
-KEYWORD_SHARE = 0.15
+EIGHT_BALL_SHARE = 0.2
+KEYWORD_SHARE = 0.2
 WEIGHTS = {
     "out_of_scope": 6.0,
     "statement": 3.0,
@@ -102,8 +102,10 @@ class Corpus:
         return text, used
 
     def _around_keyword(self, intent: str) -> str:
-        """A keyword of the intent among up to six words that mean nothing."""
+        """A keyword of the intent among up to six words that mean nothing, and now and then one that does."""
         words = self.rng.choices(self.domain.slots["glue"], k=self.rng.randint(0, 6))
+        if self.rng.random() < 0.3:
+            words.append(self.noise.random_word(self.rng))
         words.insert(self.rng.randint(0, len(words)), self.rng.choice(self.domain.intents[intent].keywords))
         return " ".join(words)
 
@@ -202,7 +204,7 @@ class Corpus:
             self._ask: 32.0 if dialogue.facts else 3.0,
             self._say_again: 6.0 if dialogue.last_reply else 1.0,
             self._more: 20.0 if dialogue.last_intent in SERIES else 1.0,
-            self._go_on: 90.0 if dialogue.unsaid else 1.0,
+            self._go_on: 150.0 if dialogue.unsaid else 1.0,
             self._stray: 10.0,
             self._accept_offer: 20.0 if "joke or a story?" in dialogue.last_reply else 0.0,
         }

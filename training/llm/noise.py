@@ -68,6 +68,10 @@ class Noise:
             text += rng.choice("??.!") if question else rng.choice("...!")
         return text
 
+    def random_word(self, rng: random.Random) -> str:
+        """Any word of the domain."""
+        return rng.choice(self._vocabulary)
+
     def garbage(self, rng: random.Random) -> str:
         """Two to nine words that belong to nothing."""
         return " ".join(rng.choice(self._vocabulary) for _ in range(rng.randint(2, 9)))

@@ -37,6 +37,13 @@ class TwoPrecisions:
             torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
 
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Start from these float32 weights."""
+        with torch.no_grad():
+            for name, weight in self.model.named_parameters():
+                self.master[name].copy_(weights[name])
+                weight.copy_(weights[name])
+
     def step(self, learning_rate: float) -> None:
         """Move the master weights along the model's gradients and copy them back."""
         for name, weight in self.model.named_parameters():
@@ -65,11 +72,13 @@ def scheduled_rate(step: int, step_count: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / 100) * (1 - step / step_count)
 
 
-def train(folder: Path, shape: Shape, step_count: int, peak_rate: float) -> None:
-    """Run `step_count` steps; a checkpoint is written at every report."""
+def train(folder: Path, shape: Shape, step_count: int, peak_rate: float, start: Path | None = None) -> None:
+    """Run `step_count` steps, from the weights in `start` if given; every report writes a checkpoint."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     precisions = TwoPrecisions(shape, peak_rate)
     model = precisions.model
+    if start is not None:
+        precisions.load(torch.load(start, weights_only=True)["weights"])
     compiled = torch.compile(model, dynamic=False)
     held_out = [batch for batch, _ in zip(batches(Corpus(HELD_OUT_SEED), tokenizer), range(8), strict=False)]
     stream_of_batches = batches(Corpus(TRAINING_SEED), tokenizer)
@@ -101,10 +110,11 @@ def main() -> None:
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--step-count", type=int, default=3000)
     arguments.add_argument("--learning-rate", type=float, default=4e-3)
+    arguments.add_argument("--start-from", type=Path, help="a model.pt trained with the same tokenizer")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(TRAINING_SEED)
-    train(options.folder, Shape(), options.step_count, options.learning_rate)
+    train(options.folder, Shape(), options.step_count, options.learning_rate, options.start_from)
 
 
 if __name__ == "__main__":
