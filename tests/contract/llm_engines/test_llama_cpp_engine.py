@@ -178,5 +178,5 @@ async def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
         parent.kill()
         await parent.wait()
     async with asyncio.timeout(PATIENCE_S):
-        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
             await asyncio.sleep(0.01)
