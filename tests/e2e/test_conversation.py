@@ -148,6 +148,16 @@ async def test_two_people_talk_at_once_without_hearing_each_other(stack: Stack) 
     assert "name" not in second
 
 
+async def test_silence_and_noise_are_not_answered(stack: Stack) -> None:
+    noise = np.random.default_rng(7).normal(0, 0.02, 4 * 16_000).astype(np.float32)
+    async with conversing(stack.gateway) as person:
+        await person.play(np.zeros(2 * 16_000, np.float32))
+        await person.play(noise)
+        await person.play(np.zeros(2 * 16_000, np.float32))
+    assert "turn_committed" not in person.kinds()
+    assert "error" not in person.kinds()
+
+
 async def test_a_conversation_goes_on_after_everything_was_killed_and_started_again(tmp_path) -> None:
     async with running_stack(tmp_path) as first_stack:
         async with conversing(first_stack.gateway) as person:

@@ -41,7 +41,11 @@ class Person:
 
     async def say(self, name: str) -> None:
         """Speak one of the recordings; returns when its last sample has left."""
-        await self._spoken.put(recording(name))
+        await self.play(recording(name))
+
+    async def play(self, samples: Samples) -> None:
+        """Let the microphone hear samples at 16 kHz; returns when the last one has left."""
+        await self._spoken.put(samples)
         await self._spoken.join()
 
     async def wait_for(
