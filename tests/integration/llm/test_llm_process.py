@@ -5,8 +5,7 @@ import json
 import os
 import signal
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,72 +13,24 @@ import grpc
 import grpc.aio
 import psutil
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from parley.llm.v1 import chat_service_pb2 as chat
-from parley.llm.v1 import chat_service_pb2_grpc, generation_options_pb2
-from parley_servicekit.faults import Fault
-from parley_servicekit.grpc_client import open_channel
+from parley.llm.v1 import generation_options_pb2
 from parley_servicekit.grpc_faults import fault_from_rpc_error
 from support.alphabet_model import alphabet, write_alphabet_model
-from support.fake_model_server import Behaviour, FakeModelServer, fake_model_server
-from support.processes import StartedProcess, StartError, started_process
-
-PATIENCE_S = 30.0
-SECRET = "sesame-opens-nothing"
-SERVICE = "parley.llm.v1.ChatService"
-User = chat.CHAT_ROLE_USER
-
-
-class Client:
-    """A process under test and the stubs to talk to it."""
-
-    def __init__(self, process: StartedProcess, channel: grpc.aio.Channel) -> None:
-        self.process = process
-        self.stub = chat_service_pb2_grpc.ChatServiceStub(channel)
-        self.health: Any = health_pb2_grpc.HealthStub(channel)
-
-    def call(self, *messages: chat.ChatMessage, **options: Any) -> Any:
-        said = messages or (chat.ChatMessage(role=User, text=SECRET),)
-        generation = generation_options_pb2.GenerationOptions(**options)
-        request = chat.StreamingChatRequest(messages=said, generation=generation)
-        return self.stub.StreamingChat(request, timeout=PATIENCE_S)
-
-    async def answer(self, *messages: chat.ChatMessage, **options: Any) -> tuple[str, chat.ChatFinished]:
-        responses = [response async for response in self.call(*messages, **options)]
-        assert all(response.text_delta.text for response in responses[:-1])
-        assert responses[-1].HasField("finished")
-        return "".join(response.text_delta.text for response in responses[:-1]), responses[-1].finished
-
-    async def fault(self, *messages: chat.ChatMessage, **options: Any) -> Fault:
-        return await fault_of(self.answer(*messages, **options))
-
-    async def health_becomes(self, wanted: int) -> None:
-        watch = self.health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
-        async with asyncio.timeout(PATIENCE_S):
-            async for response in watch:
-                if response.status == wanted:
-                    break
-        watch.cancel()
-
-
-async def fault_of(call: Any) -> Fault:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return fault_from_rpc_error(caught.value)
-
-
-@asynccontextmanager
-async def started(env: Mapping[str, str]) -> AsyncIterator[Client]:
-    """A running process, whose log must not hold what was said."""
-    async with started_process("parley_llm", env) as process:
-        channel = open_channel(process.grpc_address)
-        try:
-            yield Client(process, channel)
-        finally:
-            await channel.close()
-        assert SECRET not in process.logs()
-        assert alphabet(10) not in process.logs()
+from support.llm_client import (
+    PATIENCE_S,
+    SECRET,
+    SERVICE,
+    Client,
+    User,
+    child_of,
+    fault_of,
+    scripted,
+    started,
+)
+from support.processes import StartError
 
 
 @pytest.fixture
@@ -88,32 +39,6 @@ async def embedded(tmp_path: Path) -> AsyncIterator[Client]:
     env = {"PARLEY_LLM_MODEL": str(model), "PARLEY_LLM_CONTEXT_TOKEN_COUNT": "20000"}
     async with started(env) as client:
         yield client
-
-
-@asynccontextmanager
-async def scripted(folder: Path, script: dict[str, Any], **env: str) -> AsyncIterator[Client]:
-    script_file = folder / "script.json"
-    script_file.write_text(json.dumps(script))
-    settings = {"PARLEY_LLM_ENGINE": "scripted", "PARLEY_LLM_SCRIPT_FILE": str(script_file)}
-    async with started(settings | {f"PARLEY_LLM_{name}": value for name, value in env.items()}) as client:
-        yield client
-
-
-@asynccontextmanager
-async def with_ollama(server: FakeModelServer, **env: str) -> AsyncIterator[Client]:
-    settings = {
-        "PARLEY_LLM_ENGINE": "ollama",
-        "PARLEY_LLM_MODEL": "alphabet",
-        "PARLEY_LLM_OLLAMA_URL": server.url,
-        "PARLEY_LLM_CHECK_INTERVAL_MS": "50",
-    }
-    async with started(settings | {f"PARLEY_LLM_{name}": value for name, value in env.items()}) as client:
-        yield client
-
-
-def child_of(process: StartedProcess) -> psutil.Process:
-    (child,) = psutil.Process(process.pid).children()
-    return child
 
 
 async def test_the_embedded_model_answers(embedded: Client) -> None:
@@ -291,91 +216,6 @@ async def test_capacity_is_bounded_and_told(tmp_path: Path) -> None:
         for fault in faults:
             assert (fault.code.name, fault.retry_after_ms) == ("RESOURCE_EXHAUSTED", 500)
         running.cancel()
-
-
-async def test_a_cancelled_call_closes_the_connection_upstream() -> None:
-    async with fake_model_server("ollama") as server, with_ollama(server) as client:
-        server.behaviour = Behaviour(stall_after=2)
-        call = client.call()
-        await call.read()
-        assert server.running_count == 1
-        call.cancel()
-        async with asyncio.timeout(PATIENCE_S):
-            await server.broken_off.wait()
-        assert server.running_count == 0
-
-
-async def test_a_client_that_goes_away_closes_the_connection_upstream() -> None:
-    async with fake_model_server("ollama") as server, with_ollama(server) as client:
-        server.behaviour = Behaviour(stall_after=2)
-        channel = open_channel(client.process.grpc_address)
-        call = chat_service_pb2_grpc.ChatServiceStub(channel).StreamingChat(
-            chat.StreamingChatRequest(messages=[chat.ChatMessage(role=User, text=SECRET)])
-        )
-        await call.read()
-        await channel.close()
-        async with asyncio.timeout(PATIENCE_S):
-            await server.broken_off.wait()
-
-
-async def test_deadlines_of_the_service_are_kept() -> None:
-    env = {"FIRST_TOKEN_TIMEOUT_MS": "2000", "STALL_TIMEOUT_MS": "500"}
-    async with fake_model_server("ollama") as server, with_ollama(server, **env) as client:
-        server.behaviour = Behaviour(stall_after=0)
-        fault = await client.fault()
-        assert (fault.code.name, fault.reason) == ("DEADLINE_EXCEEDED", "FIRST_TOKEN_TIMEOUT")
-        server.behaviour = Behaviour(stall_after=3)
-        assert (await client.fault()).reason == "ANSWER_STALLED"
-        async with asyncio.timeout(PATIENCE_S):
-            while server.running_count:
-                await asyncio.sleep(0.01)
-
-
-async def test_an_upstream_error_does_not_leak() -> None:
-    async with fake_model_server("ollama") as server, with_ollama(server) as client:
-        for behaviour in (
-            Behaviour(error_status=500, error_text=SECRET),
-            Behaviour(midway_error_after=2),
-            Behaviour(cut_after=2),
-        ):
-            server.behaviour = behaviour
-            fault = await client.fault()
-            assert fault.code.name == "UNAVAILABLE"
-            assert SECRET not in fault.message
-        assert "people said this" not in client.process.logs()
-
-
-async def test_ollama_may_come_later_and_needs_its_model() -> None:
-    serving = health_pb2.HealthCheckResponse
-    async with fake_model_server("ollama") as server:
-        server.models = ()
-        async with with_ollama(server) as client:
-            await client.health_becomes(serving.NOT_SERVING)
-            fault = await client.fault()
-            assert (fault.code.name, fault.reason) == ("FAILED_PRECONDITION", "MODEL_MISSING")
-            assert "ollama pull alphabet" in fault.message
-            server.models = ("alphabet:latest",)
-            await client.health_becomes(serving.SERVING)
-            assert server.bodies[-1]["options"]["num_predict"] == 1
-            server.models = ()
-            await client.health_becomes(serving.NOT_SERVING)
-
-
-async def test_an_openai_compatible_server_is_used_with_its_key(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("k-123\n")
-    async with fake_model_server("openai") as server:
-        server.api_key = "k-123"
-        env = {
-            "PARLEY_LLM_ENGINE": "openai",
-            "PARLEY_LLM_MODEL": "alphabet",
-            "PARLEY_LLM_OPENAI_URL": server.url,
-            "PARLEY_LLM_OPENAI_API_KEY_FILE": str(tmp_path / "key"),
-        }
-        async with started(env) as client:
-            text, finished = await client.answer(max_tokens=5)
-            assert (text, finished.prompt_token_count) == ("abcde", 7)
-            fault = await client.fault(top_k=5)
-            assert (fault.reason, fault.field) == ("NOT_HONOURED", "generation.top_k")
 
 
 async def test_metrics_tell_what_happened_and_not_what_was_said(tmp_path: Path) -> None:
