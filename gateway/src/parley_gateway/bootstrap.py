@@ -109,7 +109,7 @@ def starter(settings: Settings) -> Start:
 
 async def _drain(lifecycle: Lifecycle, conversations: ConversationServicer) -> None:
     await lifecycle.draining.wait()
-    await conversations.drain()
+    conversations.drain()
 
 
 def _targets(settings: Settings) -> dict[str, str]:

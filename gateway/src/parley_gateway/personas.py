@@ -1,14 +1,14 @@
 """Who can answer: the personas of a gateway, built in or from the operator's file. A leaf of the gateway."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from parley_servicekit.faults import Fault, FaultCode
 
 _FILE_MAX_BYTES = 4 << 20
+_FILE_MAX_COUNT = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,18 @@ def load_personas(file: Path | None) -> dict[str, Persona]:
         return personas
     try:
         if file.stat().st_size > _FILE_MAX_BYTES:
-            raise ValueError("it is larger than 4 MiB")
-        rows = [_PersonaRow.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))]
+            raise _unusable("it is larger than 4 MiB")
+        rows = TypeAdapter(list[_PersonaRow]).validate_json(file.read_bytes())
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise _unusable(problem) from None
-    except (OSError, ValueError, TypeError) as error:
-        raise _unusable(str(error)) from None
+        place = ".".join(str(part) for part in first["loc"])
+        raise _unusable(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    except OSError as error:
+        raise _unusable(error.strerror or "it cannot be read") from None
+    if len(rows) > _FILE_MAX_COUNT:
+        raise _unusable(f"it holds more than {_FILE_MAX_COUNT} personas")
+    if len({row.name for row in rows}) < len(rows):
+        raise _unusable("two personas have the same name")
     return personas | {row.name: Persona(row.name, row.description, row.system_prompt) for row in rows}
 
 

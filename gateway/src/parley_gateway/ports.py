@@ -160,15 +160,15 @@ class SpeechOver:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What has been understood of the current utterance so far, or finally."""
+    """What has been understood of the current utterance so far, or finally. Offsets are None where not told."""
 
     text: str
     is_final: bool
     stability: float = 0.0
     language_code: str = ""
     words: Sequence[Word] = ()
-    start_offset_ms: float = 0.0
-    end_offset_ms: float = 0.0
+    start_offset_ms: float | None = None
+    end_offset_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

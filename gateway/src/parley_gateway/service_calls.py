@@ -3,7 +3,8 @@
 Used by the adapters and by the proxied services.
 """
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import grpc
@@ -45,7 +46,15 @@ async def writing(service: str, call: Any, write: Awaitable[None]) -> None:
         raise
 
 
-async def responses(service: str, call: Any) -> AsyncIterator[Any]:
+async def first_response(service: str, call: Any) -> Any:
+    """The first response of `call`; a call that ends without one raises its fault."""
+    async with aclosing(responses(service, call)) as first:
+        async for response in first:
+            return response
+    raise await _fault_of(service, call)
+
+
+async def responses(service: str, call: Any) -> AsyncGenerator[Any, None]:
     """Responses of `call` until it ends well; raises the fault it ended with."""
     try:
         while (response := await call.read()) is not grpc.aio.EOF:

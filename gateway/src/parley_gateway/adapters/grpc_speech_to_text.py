@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import grpc.aio
 
@@ -22,7 +22,7 @@ from parley_gateway.ports import (
     UtteranceFailed,
     Word,
 )
-from parley_gateway.service_calls import STREAM_DEADLINE_S, responses, writing
+from parley_gateway.service_calls import STREAM_DEADLINE_S, first_response, responses, writing
 from parley_servicekit.grpc_faults import fault_from_status
 
 _SERVICE = "asr"
@@ -42,7 +42,7 @@ class GrpcSpeechToText:
         try:
             await writing(_SERVICE, call, call.write(_Request(config=_config(request))))
             # The first response says that the config is accepted; without it audio would go nowhere.
-            await anext(responses(_SERVICE, call))
+            await first_response(_SERVICE, call)
             yield GrpcRecognitionStream(call)
         finally:
             call.cancel()
@@ -107,14 +107,18 @@ def _event(response: asr_pb2.StreamingRecognizeResponse) -> RecognitionEvent | N
                 Word(word.text, wire.milliseconds(word.start_offset), wire.milliseconds(word.end_offset))
                 for word in transcript.words
             ],
-            start_offset_ms=wire.milliseconds(transcript.start_offset),
-            end_offset_ms=wire.milliseconds(transcript.end_offset),
+            start_offset_ms=_offset_ms(transcript, "start_offset"),
+            end_offset_ms=_offset_ms(transcript, "end_offset"),
         )
     if kind == "acknowledged":
         return InputSafe(wire.milliseconds(response.acknowledged.offset))
     if kind == "utterance_failed":
         return UtteranceFailed(fault_from_status(response.utterance_failed))
     return None
+
+
+def _offset_ms(transcript: asr_pb2.Transcript, field: Literal["start_offset", "end_offset"]) -> float | None:
+    return wire.milliseconds(getattr(transcript, field)) if transcript.HasField(field) else None
 
 
 def _activity(activity: asr_pb2.SpeechActivity) -> RecognitionEvent | None:

@@ -26,7 +26,10 @@ async def service_statuses(channels: dict[str, grpc.aio.Channel]) -> list[gatewa
         "tts": _tts_default,
     }
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(_status(name, channels[name], ask)) for name, ask in asks.items()]
+        running = [
+            tasks.create_task(_status(name, channels[name], ask), name=f"status.{name}")
+            for name, ask in asks.items()
+        ]
     return [task.result() for task in running]
 
 

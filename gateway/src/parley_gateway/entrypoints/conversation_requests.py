@@ -31,6 +31,7 @@ SYSTEM_PROMPT_MAX_BYTES = 32 * 1024
 _INPUT_DEFAULT = AudioFormat(AudioEncoding.PCM_S16LE, 16_000)
 _OUTPUT_DEFAULT = AudioFormat(AudioEncoding.PCM_S16LE, 24_000)
 _END_SILENCE_DEFAULT_MS = 600
+_SPEECH_THRESHOLD_DEFAULT = 0.5
 _UPDATABLE = frozenset({"persona", "system_prompt", "generation", "synthesis"})
 # Path of the field in ConversationConfig -> what a client should know about it.
 _NOT_HONOURED = {
@@ -103,7 +104,7 @@ def effective_config(config: SessionConfig, conversation_id: str) -> config_pb2.
             if is_manual
             else config_pb2.TURN_DETECTION_AUTOMATIC,
             end_silence_min_duration=wire.duration(config.listening.end_silence_ms),
-            speech_threshold=config.listening.speech_threshold,
+            speech_threshold=config.listening.speech_threshold or _SPEECH_THRESHOLD_DEFAULT,
             barge_in=config_pb2.BARGE_IN_OFF
             if config.policy.barge_in is BargeIn.OFF
             else config_pb2.BARGE_IN_ON_ONSET,
@@ -126,6 +127,7 @@ def invalid(field: str, message: str) -> Fault:
 
 
 def _refuse_not_honoured(message: config_pb2.ConversationConfig) -> None:
+    _refuse_unknown_choices(message)
     for path, advice in _NOT_HONOURED.items():
         if _is_set(message, path):
             raise invalid(f"config.{path}", f"{path} is not honoured by this version: {advice}")
@@ -135,6 +137,18 @@ def _refuse_not_honoured(message: config_pb2.ConversationConfig) -> None:
         raise invalid(
             "config.turn_taking.barge_in", "JUDGED is not honoured by this version: use OFF or ON_ONSET"
         )
+
+
+def _refuse_unknown_choices(message: config_pb2.ConversationConfig) -> None:
+    turns = message.turn_taking
+    choices = {
+        "recognition.task": (recognition_pb2.RecognitionTask, message.recognition.task),
+        "turn_taking.detection": (config_pb2.TurnDetection, turns.detection),
+        "turn_taking.barge_in": (config_pb2.BargeIn, turns.barge_in),
+    }
+    for path, (enumeration, number) in choices.items():
+        if number not in enumeration.values():
+            raise invalid(f"config.{path}", f"{path} has a value that this version does not know")
 
 
 def _is_set(message: Message, path: str) -> bool:
@@ -188,8 +202,8 @@ def _audio_format(message: config_pb2.ConversationConfig, field: str, default: A
 def _listening(message: config_pb2.ConversationConfig) -> ListeningRequest:
     options, turns = message.recognition, message.turn_taking
     languages = list(options.language_codes or message.language_codes)
-    if len(languages) > 8:
-        raise invalid("config.language_codes", "at most 8 languages")
+    if len(languages) > 8 or any(len(code) > 64 for code in languages):
+        raise invalid("config.language_codes", "at most 8 languages, each of at most 64 characters")
     if len(options.hot_words) > 200 or any(len(word) > 64 for word in options.hot_words):
         raise invalid("config.recognition.hot_words", "at most 200 hot-words of at most 64 characters")
     if turns.speech_threshold and not 0.05 <= turns.speech_threshold <= 0.95:
@@ -217,8 +231,8 @@ def _end_silence_ms(turns: config_pb2.TurnTakingOptions) -> int:
 
 
 def _generation(options: generation_pb2.GenerationOptions, system_prompt: str) -> GenerationRequest:
-    if len(options.stop) > 8 or any(len(text) > 64 for text in options.stop):
-        raise invalid("config.generation.stop", "at most 8 stop texts of at most 64 characters")
+    if len(options.stop) > 8 or not all(1 <= len(text) <= 64 for text in options.stop):
+        raise invalid("config.generation.stop", "at most 8 stop texts of 1 to 64 characters")
     return GenerationRequest(
         system_prompt=system_prompt,
         messages=(),

@@ -38,10 +38,14 @@ _RETRY_AFTER_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ConversationLimits:
-    """session_max_count sessions at once; drain_grace_ms for those that run when the process goes away."""
+    """session_max_count sessions at once; drain_grace_ms for those that run when the process goes away.
+
+    client_stall_ms: a client that reads nothing for so long is dropped, so that it does not hold a place and memory.
+    """
 
     session_max_count: int
     drain_grace_ms: int
+    client_stall_ms: int = 10_000
 
 
 class ConversationServicer(ConversationServiceServicer):
@@ -64,6 +68,7 @@ class ConversationServicer(ConversationServiceServicer):
         self._tasks = tasks
         self._sessions: set[Session] = set()
         self._opening_count = 0
+        self._is_draining = False
 
     async def Converse(  # type: ignore[override]  # grpc.aio takes a coroutine that reads and writes
         self, request_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]
@@ -75,6 +80,8 @@ class ConversationServicer(ConversationServiceServicer):
         self._services.metrics.sessions.set(len(self._sessions))
         running = self._tasks.create_task(session.run(), name=f"session.{session.session_id}")
         running.add_done_callback(lambda _: self._forget(session))
+        if self._is_draining:
+            session.drain(self._limits.drain_grace_ms)
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read(session, context), name="converse.read")
@@ -82,6 +89,7 @@ class ConversationServicer(ConversationServiceServicer):
                 reading.cancel()
         finally:
             session.end()
+            session.outbox.close()  # nobody reads it any more: what the session still has to do must not wait for room
         if session.fault is not None:
             raise session.fault
 
@@ -100,10 +108,11 @@ class ConversationServicer(ConversationServiceServicer):
             personas=[pb2.Persona(name=persona.name, description=persona.description) for persona in ordered]
         )
 
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """Tell every session that the gateway goes away."""
+        self._is_draining = True
         for session in tuple(self._sessions):
-            await session.drain(self._limits.drain_grace_ms)
+            session.drain(self._limits.drain_grace_ms)
 
     # Opening.
 
@@ -149,12 +158,18 @@ class ConversationServicer(ConversationServiceServicer):
             if isinstance(output, outputs.Ready):
                 effective = effective_config(session.config, output.conversation_id)
                 message.ready.effective_config.CopyFrom(effective)
-            await context.write(message)
+            try:
+                async with asyncio.timeout(self._limits.client_stall_ms / 1000):
+                    await context.write(message)
+            except TimeoutError:
+                self._services.metrics.error("CLIENT_STALLED")
+                raise Fault.deadline("CLIENT_STALLED", "the client has stopped reading") from None
 
     async def _read(self, session: Session, context: Any) -> None:
         """What the client sends, until it ends. What is wrong with one message costs only that message."""
         with contextlib.suppress(_PersonLeftError):
             while (request := await context.read()) is not grpc.aio.EOF:
+                await session.wait_for_room()
                 try:
                     await self._take(session, request)
                 except Fault as fault:

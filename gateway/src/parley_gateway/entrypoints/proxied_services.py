@@ -69,6 +69,11 @@ class _Forwarder:
 
 
 async def _send(requests: AsyncIterator[bytes], call: Any) -> None:
-    async for request in requests:
-        await call.write(request)
-    await call.done_writing()
+    """Requests to the service, until there are no more or the call is over; who reads it learns how it ended."""
+    try:
+        async for request in requests:
+            await call.write(request)
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        if not call.done():
+            raise

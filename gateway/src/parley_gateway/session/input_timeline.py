@@ -10,6 +10,7 @@ from parley_gateway.ports import Audio, AudioEncoding, AudioFormat
 from parley_servicekit.faults import Fault
 
 CHUNK_MAX_BYTES = 64 * 1024
+PACKET_MAX_COUNT = 1000
 GAP_MAX_MS = 60_000.0
 # Enough to look back over the longest end of silence (10 s) in 10 ms frames, with room.
 _ARRIVAL_MAX_COUNT = 2048
@@ -37,14 +38,17 @@ class InputTimeline:
             raise _invalid("audio.packets", "audio packets must not be empty")
         if sum(len(packet) for packet in packets) > CHUNK_MAX_BYTES:
             raise _invalid("audio.packets", f"a chunk of audio holds at most {CHUNK_MAX_BYTES} bytes")
+        if len(packets) > PACKET_MAX_COUNT:
+            raise _invalid("audio.packets", f"a chunk of audio holds at most {PACKET_MAX_COUNT} packets")
         duration_ms = sum(self._duration_ms(packet) for packet in packets)
         start_ms = self.end_offset_ms if start_offset_ms is None else start_offset_ms
-        # Clients round offsets to their own clock's ticks; less than a millisecond is contiguous.
+        # Clients round offsets to their own clock's ticks; up to a millisecond is contiguous.
         if start_ms < self.end_offset_ms - 1.0:
             raise _invalid("audio.start_offset", "audio must not go back")
         if start_ms > self.end_offset_ms + GAP_MAX_MS:
             raise _invalid("audio.start_offset", "a gap in the audio is at most 60 s")
-        start_ms = max(start_ms, self.end_offset_ms)
+        if start_ms <= self.end_offset_ms + 1.0:
+            start_ms = self.end_offset_ms
         self.end_offset_ms = start_ms + duration_ms
         self._arrivals.append((self.end_offset_ms, at_ms))
         return Audio(packets, start_ms, duration_ms)

@@ -1,9 +1,15 @@
 """`Journal`: the session's side of the conversation's event log: what was said before, and what is added now."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from parley_gateway.conversation import Event, Message, TurnCommitted, messages, next_reply_id, turn_count
 from parley_gateway.ports import ConversationStore, OpenedConversation
+
+# What the chat service takes is more; what a model can read at once is less.
+_MESSAGE_MAX_COUNT = 400
+_MESSAGE_MAX_BYTES = 32 * 1024
+_MESSAGES_MAX_BYTES = 512 * 1024
 
 
 class Journal:
@@ -25,8 +31,16 @@ class Journal:
         self._events.extend(events)
 
     def messages(self) -> list[Message]:
-        """The history for the chat model."""
-        return messages(self._events)
+        """The history for the chat model: the latest of it, and of what is very long the end."""
+        kept: list[Message] = []
+        room_bytes = _MESSAGES_MAX_BYTES
+        for message in reversed(messages(self._events)[-_MESSAGE_MAX_COUNT:]):
+            end = message.text.encode()[-_MESSAGE_MAX_BYTES:]
+            room_bytes -= len(end)
+            if room_bytes < 0:
+                break
+            kept.append(replace(message, text=end.decode(errors="ignore")))
+        return kept[::-1]
 
     @property
     def turn_count(self) -> int:
@@ -37,7 +51,12 @@ class Journal:
     def next_turn_id(self) -> int:
         """The first number that no turn of this conversation has."""
         return 1 + max(
-            (int(event.turn_id) for event in self._events if isinstance(event, TurnCommitted)), default=0
+            (
+                int(event.turn_id)
+                for event in self._events
+                if isinstance(event, TurnCommitted) and event.turn_id.isdecimal()
+            ),
+            default=0,
         )
 
     @property

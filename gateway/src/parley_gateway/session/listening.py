@@ -1,44 +1,48 @@
 """`Listening`: the session's ear. Keeps one recognition stream open, and opens it anew when it fails."""
 
 import asyncio
+import enum
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 from parley_gateway.ports import (
     Audio,
     Heard,
-    InputSafe,
     ListeningRequest,
     RecognitionEvent,
     RecognitionStream,
-    SpeechBegan,
-    SpeechHalted,
     SpeechOver,
     SpeechToText,
     UtteranceFailed,
 )
+from parley_gateway.session.stream_places import StreamPlaces
 from parley_servicekit.faults import Fault, FaultCode, fault_in
 from parley_servicekit.logs import get_logger
 
 _log = get_logger()
 
-# About 2 s of audio in 20 ms frames may wait for a recogniser that holds back.
-_WAITING_MAX_COUNT = 100
+# Audio that may wait for a recogniser that holds back: 8 s of 16 kHz PCM. A live client is not held up by a recogniser
+# that hangs before the stall is noticed; one that sends faster than real time is.
+_WAITING_MAX_BYTES = 256 * 1024
 _STALL_S = 5.0
 _OPEN_S = 0.8
 _RETRY_FIRST_S, _RETRY_LONGEST_S = 0.1, 1.0
 
 
-class _Finish:
-    """Ask the recogniser to end the utterance."""
+class _Request(enum.Enum):
+    """What is asked of the recogniser about the utterance, in order with the audio."""
+
+    FINISH = enum.auto()
+    DISCARD = enum.auto()
 
 
-class _Discard:
-    """Ask the recogniser to forget the utterance."""
+class _RefusedError(Exception):
+    """The service calls the request itself wrong: no use in trying again."""
 
-
-_Command = Audio | _Finish | _Discard
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault = fault
 
 
 class Listening:
@@ -59,26 +63,40 @@ class Listening:
         self._request = request
         self._on_event = on_event
         self._on_state = on_state
-        self._commands: asyncio.Queue[_Command] = asyncio.Queue(_WAITING_MAX_COUNT)
+        self._waiting: deque[Audio | _Request] = deque()
+        self._waiting_bytes = 0
+        self._has_work = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._is_open = False
-        self._base_ms: float | None = None
+        self._places = StreamPlaces(bridges_gaps=request.is_manual)
+        self._is_final_due = False
+        self._is_final_void = False
+        self._retry_s = _RETRY_FIRST_S
 
     async def hear(self, audio: Audio) -> None:
-        """Pass input audio on; waits while the recogniser holds back, for at most 5 s."""
-        await self._put(audio)
+        """Pass input audio on; waits while the recogniser holds back, for at most 5 s, and drops it then."""
+        try:
+            async with asyncio.timeout(_STALL_S):
+                while self._is_open and self._waiting_bytes >= _WAITING_MAX_BYTES:
+                    self._has_room.clear()
+                    await self._has_room.wait()
+        except TimeoutError:
+            return
+        if self._is_open:
+            self._waiting_bytes += _size_bytes(audio)
+            self._put(audio)
 
-    async def finish_utterance(self) -> None:
-        """End the utterance: a final `Heard` follows, or UtteranceFailed."""
-        if not await self._put(_Finish()):
-            await self._on_event(UtteranceFailed(Fault.unavailable("ASR_UNAVAILABLE", "recognition is away")))
+    def finish_utterance(self) -> bool:
+        """End the utterance: a final `Heard` follows, or UtteranceFailed. False: recognition is away, nothing does."""
+        self._put(_Request.FINISH)
+        return self._is_open
 
-    async def discard_utterance(self) -> None:
+    def discard_utterance(self) -> None:
         """Forget the utterance."""
-        await self._put(_Discard())
+        self._put(_Request.DISCARD)
 
     async def run(self) -> None:
         """Until cancelled. Refused configs end it: raises the Fault when the service calls the request wrong."""
-        retry_s = _RETRY_FIRST_S
         is_down: bool | None = None
         while True:
             try:
@@ -86,20 +104,20 @@ class Listening:
                     stream = await self._open(stack)
                     if is_down is not False:
                         await self._on_state(None)
-                    is_down, retry_s = False, _RETRY_FIRST_S
+                    is_down = False
                     await self._converse(stream)
+            except _RefusedError as error:
+                raise error.fault from error
             except Exception as error:
                 fault = fault_in(error) or Fault.internal()
                 if fault_in(error) is None:
                     _log.error("listening.failed_unexpectedly", exc_info=error)
-            self._is_open = False
-            if fault.code is FaultCode.INVALID_ARGUMENT:
-                raise fault
+            self._close()
             if is_down is not True:
                 await self._on_state(fault)
             is_down = True
-            await asyncio.sleep(retry_s)
-            retry_s = min(2 * retry_s, _RETRY_LONGEST_S)
+            await asyncio.sleep(self._retry_s)
+            self._retry_s = min(2 * self._retry_s, _RETRY_LONGEST_S)
 
     async def _open(self, stack: AsyncExitStack) -> RecognitionStream:
         try:
@@ -107,74 +125,71 @@ class Listening:
                 stream = await stack.enter_async_context(self._speech_to_text.open_stream(self._request))
         except TimeoutError:
             raise Fault.unavailable("ASR_UNAVAILABLE", "the asr service does not answer") from None
-        self._begin()
+        except Fault as fault:
+            if fault.code in (FaultCode.INVALID_ARGUMENT, FaultCode.NOT_FOUND):
+                raise _RefusedError(fault) from fault
+            raise
+        # A stream counts its offsets from its own first sample; nothing that waited for the one before is for it.
+        self._places = StreamPlaces(bridges_gaps=self._request.is_manual)
+        self._is_final_due = self._is_final_void = False
+        self._is_open = True
         return stream
 
-    def _begin(self) -> None:
-        """A stream counts its offsets from its own first sample; nothing that waited for the one before is for it."""
-        self._base_ms = None
-        while not self._commands.empty():
-            self._commands.get_nowait()
-        self._is_open = True
+    def _close(self) -> None:
+        self._is_open = False
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._has_room.set()
 
-    async def _put(self, command: _Command) -> bool:
-        """Whether the command was taken."""
-        if not self._is_open:
-            return False
-        try:
-            async with asyncio.timeout(_STALL_S):
-                await self._commands.put(command)
-        except TimeoutError:
-            return False
-        return True
+    def _put(self, item: Audio | _Request) -> None:
+        if self._is_open:
+            self._waiting.append(item)
+            self._has_work.set()
 
     async def _converse(self, stream: RecognitionStream) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send(stream), name="listening.send")
             async for event in stream.events():
-                await self._on_event(self._placed(event))
+                self._retry_s = _RETRY_FIRST_S
+                if not self._is_void(event):
+                    await self._on_event(self._places.placed(event))
             raise Fault.unavailable("ASR_STREAM_ENDED", "the asr service ended the stream")
+
+    def _is_void(self, event: RecognitionEvent) -> bool:
+        """Whether it is the empty transcript with which the recogniser follows up an utterance that has failed."""
+        match event:
+            case SpeechOver():
+                self._is_final_due = True
+            case UtteranceFailed():
+                self._is_final_void = self._is_final_due
+            case Heard(is_final=True):
+                is_void, self._is_final_void, self._is_final_due = self._is_final_void, False, False
+                return is_void
+        return False
 
     async def _send(self, stream: RecognitionStream) -> None:
         while True:
-            command = await self._commands.get()
+            while not self._waiting:
+                self._has_work.clear()
+                await self._has_work.wait()
+            item = self._waiting.popleft()
             try:
                 async with asyncio.timeout(_STALL_S):
-                    await self._send_one(stream, command)
+                    await self._send_one(stream, item)
             except TimeoutError:
                 raise Fault.unavailable("ASR_STALLED", "the asr service takes no more audio") from None
 
-    async def _send_one(self, stream: RecognitionStream, command: _Command) -> None:
-        match command:
+    async def _send_one(self, stream: RecognitionStream, item: Audio | _Request) -> None:
+        match item:
             case Audio():
-                if self._base_ms is None:
-                    self._base_ms = command.start_offset_ms
-                await stream.send(replace(command, start_offset_ms=command.start_offset_ms - self._base_ms))
-            case _Finish():
+                self._waiting_bytes -= _size_bytes(item)
+                self._has_room.set()
+                await stream.send(self._places.placed_audio(item))
+            case _Request.FINISH:
                 await stream.finish_utterance()
-            case _Discard():
+            case _Request.DISCARD:
                 await stream.discard_utterance()
 
-    def _placed(self, event: RecognitionEvent) -> RecognitionEvent:
-        """The event with offsets from the session's first sample."""
-        base_ms = self._base_ms or 0.0
-        match event:
-            case Heard():
-                words = [
-                    replace(
-                        word,
-                        start_offset_ms=word.start_offset_ms + base_ms,
-                        end_offset_ms=word.end_offset_ms + base_ms,
-                    )
-                    for word in event.words
-                ]
-                return replace(
-                    event,
-                    words=words,
-                    start_offset_ms=event.start_offset_ms + base_ms,
-                    end_offset_ms=event.end_offset_ms + base_ms,
-                )
-            case SpeechBegan() | SpeechHalted() | SpeechOver() | InputSafe():
-                return replace(event, offset_ms=event.offset_ms + base_ms)
-            case _:
-                return event
+
+def _size_bytes(audio: Audio) -> int:
+    return sum(map(len, audio.packets))

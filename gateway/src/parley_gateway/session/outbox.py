@@ -3,19 +3,23 @@
 import asyncio
 from collections import deque
 
-from parley_gateway.session.outputs import Output, ReplyAudio, ReplyPhrase, ReplyText
+from parley_gateway.session.outputs import Output, Ready, ReplyAudio, ReplyPhrase, ReplyText
 
 # Above this a producer waits: at 300 ms of lead and 40 ms frames a client that reads never comes near it.
 _OUTPUT_MAX_COUNT = 256
 
 
 class Outbox:
-    """A queue whose producers wait when it is full, and from which a reply that was stopped can be taken back."""
+    """A queue whose producers wait when it is full, and from which a reply that was stopped can be taken back.
+
+    Nothing leaves before `open`: whatever happens while the session starts, the client gets Ready first.
+    """
 
     def __init__(self) -> None:
         self._outputs: deque[Output] = deque()
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
+        self._is_open = False
         self._is_closed = False
         self._silenced_reply_id = 0
 
@@ -24,13 +28,18 @@ class Outbox:
         while len(self._outputs) >= _OUTPUT_MAX_COUNT and not self._is_closed:
             self._writable.clear()
             await self._writable.wait()
+        self.put_now(output)
+
+    def put_now(self, output: Output) -> None:
+        """The same without waiting, for the few outputs of a session that ends: the bound does not hold for them."""
         if not self._is_closed and not self._is_silenced(output):
             self._outputs.append(output)
             self._readable.set()
 
-    def put_first(self, output: Output) -> None:
-        """Put before everything that waits already."""
-        self._outputs.appendleft(output)
+    def open(self, ready: Ready) -> None:
+        """Put Ready before everything that waits already, and let it all leave."""
+        self._outputs.appendleft(ready)
+        self._is_open = True
         self._readable.set()
 
     def silence(self, reply_id: int) -> None:
@@ -41,7 +50,7 @@ class Outbox:
 
     async def get(self) -> Output | None:
         """The next output; None when the outbox is closed and empty."""
-        while not self._outputs:
+        while not (self._outputs and self._is_open):
             if self._is_closed:
                 return None
             self._readable.clear()
@@ -50,7 +59,7 @@ class Outbox:
         return self._outputs.popleft()
 
     def close(self) -> None:
-        """Nothing more will be put; `get` gives what is left."""
+        """Nothing more will be put; `get` gives what is left, and nothing at all if it was never opened."""
         self._is_closed = True
         self._readable.set()
         self._writable.set()

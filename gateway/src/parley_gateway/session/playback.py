@@ -44,9 +44,13 @@ class PlayoutClock:
         """What has surely been played: the client's last report if there is one, else the position."""
         return self._reported_ms if self.has_reports else self.position_ms(at_ms)
 
-    def wait_ms(self, at_ms: float) -> float:
-        """How long the next audio has to wait so that no more than LEAD_MAX_MS lies ahead; 0 = it may leave."""
-        return max(0.0, self.sent_ms - self.position_ms(at_ms) - LEAD_MAX_MS)
+    def wait_ms(self, duration_ms: float, at_ms: float) -> float:
+        """How long the next audio, of this length, has to wait so that at most LEAD_MAX_MS lie ahead; 0 = it may leave.
+
+        Audio that is longer than that by itself leaves when everything before it has been played.
+        """
+        rest_ms = self.rest_ms(at_ms)
+        return max(0.0, min(rest_ms, rest_ms + duration_ms - LEAD_MAX_MS))
 
     def rest_ms(self, at_ms: float) -> float:
         """How long what was sent goes on playing."""

@@ -1,6 +1,7 @@
 """`Replies`: the replies of a session, from the decision to answer to the record of what was heard."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from parley_gateway.conversation import Event, Message, ReplyEnded, ReplyOutcome
 from parley_gateway.latency import LatencyMarks
 from parley_gateway.session.config import SessionConfig
 from parley_gateway.session.outbox import Outbox
-from parley_gateway.session.outputs import ReplyEndedOutput
+from parley_gateway.session.outputs import ReplyEndedOutput, ReplyStartedOutput
 from parley_gateway.session.replying import Reply, ReplyServices
 from parley_gateway.session.services import SessionServices
 from parley_gateway.turns import events
@@ -47,6 +48,7 @@ class Replies:
             services.chat_model, services.text_to_speech, outbox, now_ms, feed, store
         )
         self._replies: dict[int, Reply] = {}
+        self._announced: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._endings: dict[int, _Ending] = {}
 
@@ -71,59 +73,88 @@ class Replies:
         """Let its audio leave again."""
         self._replies[reply_id].resume()
 
-    def reported(self, reply_id: int, played_ms: float) -> None:
-        """The client has played so much of it."""
-        if reply_id in self._replies and reply_id not in self._endings:
-            self._replies[reply_id].playout.reported(max(0.0, played_ms), self._now_ms())
+    def reported(self, reply_id: int, played_ms: float) -> float:
+        """The client has played so much of it; the result is how much of that can be, 0 for a reply that is over."""
+        if reply_id not in self._replies or reply_id in self._endings:
+            return 0.0
+        playout = self._replies[reply_id].playout
+        played_ms = max(0.0, min(played_ms, playout.sent_ms))
+        playout.reported(played_ms, self._now_ms())
+        return played_ms
 
     def stop(self, reply_id: int, outcome: ReplyOutcome) -> None:
-        """It is over: nothing of it leaves any more, and what was heard is settled."""
+        """It is over: nothing of it leaves any more, what was heard is settled, and upstream is being cancelled."""
         reply = self._replies[reply_id]
         now_ms = self._now_ms()
-        self._endings[reply_id] = _Ending(outcome, reply.heard_text(now_ms), reply.playout.heard_ms(now_ms))
-        if outcome is not ReplyOutcome.COMPLETED:
+        if outcome is ReplyOutcome.COMPLETED:  # also where the client's last report was lost
+            self._endings[reply_id] = _Ending(outcome, reply.whole_text(), reply.playout.sent_ms)
+        else:
+            heard_ms = reply.playout.heard_ms(now_ms)
+            self._endings[reply_id] = _Ending(outcome, reply.heard_text(now_ms), heard_ms)
             self._outbox.silence(reply_id)
+        if reply_id in self._tasks:
+            self._tasks[reply_id].cancel()
 
     # In order, as actions are carried out.
 
-    def start(self, reply_id: int, messages: list[Message], tasks: asyncio.TaskGroup) -> None:
-        """Begin to make it, unless it was stopped meanwhile."""
+    async def start(
+        self, reply_id: int, turn_id: str, messages: list[Message], tasks: asyncio.TaskGroup
+    ) -> None:
+        """Tell that it begins, and begin to make it unless it was stopped meanwhile."""
+        await self._outbox.put(ReplyStartedOutput(reply_id, turn_id))
+        self._announced.add(reply_id)
         if reply_id not in self._endings:
             reply = self._replies[reply_id]
             self._tasks[reply_id] = tasks.create_task(reply.run(messages), name=f"reply.{reply_id}")
 
     async def finish(self, reply_id: int) -> None:
-        """Wind up a stopped reply: upstream is cancelled, then the ending is stored and told."""
-        task = self._tasks.pop(reply_id, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
-        reply, ending = self._replies.pop(reply_id), self._endings.pop(reply_id)
+        """Wind up a stopped reply: when upstream is cancelled, the ending is stored and told."""
+        if reply_id in self._tasks:
+            await asyncio.wait({self._tasks[reply_id]})
+        reply = self._replies[reply_id]
         if reply.fault is not None:
             self.faults[reply_id] = reply.fault
-        await self._store(ReplyEnded(reply_id, ending.outcome, ending.heard_text, round(ending.played_ms)))
-        latency = reply.marks.latency()
-        self._metrics.reply_ended(ending.outcome, latency)
-        _log_ending(reply_id, ending, reply)
-        await self._outbox.put(
-            ReplyEndedOutput(
-                reply_id,
-                ending.outcome,
-                ending.heard_text,
-                latency,
-                reply.prompt_token_count,
-                reply.completion_token_count,
-                reply.playout.sent_ms,
-                ending.played_ms,
-            )
-        )
+        await self._store(self._ended(reply_id))
+        await self._outbox.put(self._told_ending(reply_id))
+        self._forget(reply_id)
 
     async def abandon(self) -> None:
-        """The session breaks: cancel what still runs."""
+        """The session ends: cancel what still runs, and end every reply that was told of and has no end yet."""
         for task in self._tasks.values():
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks.values()))
+        for reply_id in [each for each in self._replies if each in self._announced]:
+            if reply_id not in self._endings:
+                self.stop(reply_id, ReplyOutcome.FAILED)
+            with contextlib.suppress(Fault):  # where the store broke the session, it takes this neither
+                await self._store(self._ended(reply_id))
+            self._outbox.put_now(self._told_ending(reply_id))
+            self._forget(reply_id)
+
+    def _ended(self, reply_id: int) -> ReplyEnded:
+        ending = self._endings[reply_id]
+        return ReplyEnded(reply_id, ending.outcome, ending.heard_text, round(ending.played_ms))
+
+    def _told_ending(self, reply_id: int) -> ReplyEndedOutput:
+        reply, ending = self._replies[reply_id], self._endings[reply_id]
+        return ReplyEndedOutput(
+            reply_id,
+            ending.outcome,
+            ending.heard_text,
+            reply.marks.latency(),
+            reply.prompt_token_count,
+            reply.completion_token_count,
+            reply.playout.sent_ms,
+            ending.played_ms,
+        )
+
+    def _forget(self, reply_id: int) -> None:
+        reply, ending = self._replies.pop(reply_id), self._endings.pop(reply_id)
+        self._tasks.pop(reply_id, None)
+        self._announced.discard(reply_id)
+        self._metrics.reply_ended(ending.outcome, reply.marks.latency())
+        _log_ending(reply_id, ending, reply)
 
 
 def _log_ending(reply_id: int, ending: _Ending, reply: Reply) -> None:

@@ -173,10 +173,7 @@ class Reply:
     async def _send(self, audio: Audio) -> None:
         if self.marks.first_speech_at_ms is None:
             self.marks.first_speech_at_ms = self._services.now_ms()
-        await self._may_sound.wait()
-        while (wait_ms := self.playout.wait_ms(self._services.now_ms())) > 0:
-            await asyncio.sleep(wait_ms / 1000)
-            await self._may_sound.wait()
+        await self._wait_for_turn_of(audio)
         if self.marks.first_audio_at_ms is None:
             self._feed(events.ReplyAudioStarted(self._now(), self.reply_id))
             self.marks.first_audio_at_ms = self._services.now_ms()
@@ -184,6 +181,17 @@ class Reply:
         self.playout.sent(audio.duration_ms, self._services.now_ms())
         self._progressed()
         await self._mark_playback()
+
+    async def _wait_for_turn_of(self, audio: Audio) -> None:
+        """Return, without giving way afterwards, when the reply is not paused and the client has room for `audio`."""
+        while True:
+            # Not just `wait`: it returns also when the reply was paused again before this task could go on.
+            if not self._may_sound.is_set():
+                await self._may_sound.wait()
+            elif (wait_ms := self.playout.wait_ms(audio.duration_ms, self._services.now_ms())) > 0:
+                await asyncio.sleep(wait_ms / 1000)
+            else:
+                return
 
     async def _mark_playback(self) -> None:
         """Store now and then how much was heard, for the case that this process dies."""

@@ -6,6 +6,7 @@ Events reach the turn taker at once; actions are carried out one after the other
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +32,7 @@ from parley_gateway.session.replies import Replies
 from parley_gateway.session.services import SessionServices
 from parley_gateway.session.turn_clock import TurnClock
 from parley_gateway.turns import actions, events
+from parley_gateway.turns.policy import TurnDetection
 from parley_gateway.turns.turn_taker import TurnState, TurnTaker
 from parley_servicekit.faults import Fault, fault_in
 from parley_servicekit.logs import bound_ids, get_logger
@@ -39,6 +41,10 @@ _log = get_logger()
 _TEXT_MAX_BYTES = 16 * 1024
 # How long the first look for the asr service may hold up the greeting of a client.
 _LISTENING_KNOWN_S = 0.9
+# So many actions may wait for a slow store or client before the client is no longer read from.
+_ACTION_MAX_COUNT = 32
+# While push-to-talk is up audio goes nowhere; it is acknowledged so often.
+_ACKNOWLEDGE_EVERY_MS = 500.0
 
 
 class Session:
@@ -63,8 +69,12 @@ class Session:
         )
         self._listening_known = asyncio.Event()
         self._replies = Replies(services, self.outbox, self._clock.now_ms, self._feed, self._store)
+        self._events: deque[events.Event] = deque()
+        self._is_feeding = False
         self._actions: asyncio.Queue[actions.Action | None] = asyncio.Queue()
-        self._marks = LatencyMarks(0.0, 0.0, 0.0)
+        self._has_room = asyncio.Event()
+        self._is_pressed = False
+        self._acknowledged_ms = 0.0
         self._speech_end_at_ms: float | None = None
         self._utterance_end_at_ms: float | None = None
         self._known_faults: dict[str, Fault] = {}
@@ -74,14 +84,25 @@ class Session:
 
     # What the client sends.
 
+    async def wait_for_room(self) -> None:
+        """Until little enough waits to be carried out; to be awaited before anything is taken from the client."""
+        while self._actions.qsize() >= _ACTION_MAX_COUNT:
+            self._has_room.clear()
+            await self._has_room.wait()
+
     async def take_audio(self, packets: Sequence[bytes], start_offset_ms: float | None) -> None:
         """Input audio in the config's format. Raises Fault INVALID_AUDIO; the session goes on."""
         audio = self._timeline.take(packets, start_offset_ms, self._clock.now_ms())
         self._clock.audio_came()
+        if self._is_push_to_talk and not self._is_pressed:
+            if self._timeline.end_offset_ms - self._acknowledged_ms >= _ACKNOWLEDGE_EVERY_MS:
+                self._acknowledged_ms = self._timeline.end_offset_ms
+                await self.outbox.put(outputs.InputAcknowledged(self._acknowledged_ms))
+            return
         await self._listening.hear(audio)
 
     def take_text(self, text: str) -> None:
-        """A typed turn. Raises Fault INVALID_TEXT or TEXT_TOO_LONG; the session goes on."""
+        """A typed turn. Raises Fault TEXT_EMPTY or TEXT_TOO_LONG; the session goes on."""
         if len(text.encode()) > _TEXT_MAX_BYTES:
             raise Fault.caller("TEXT_TOO_LONG", "a typed turn holds at most 16 KiB", field="text")
         if not text.strip():
@@ -90,11 +111,15 @@ class Session:
         self._feed(events.TextReceived(self._clock.now(), text))
 
     def take_start_of_turn(self) -> None:
-        """Push-to-talk pressed."""
+        """Push-to-talk pressed. Raises Fault NOT_PUSH_TO_TALK; the session goes on."""
+        self._check_push_to_talk("start_of_turn")
         self._feed(events.TurnStartRequested(self._clock.now()))
+        self._is_pressed = True
 
     def take_end_of_turn(self) -> None:
-        """Push-to-talk released."""
+        """Push-to-talk released. Raises Fault NOT_PUSH_TO_TALK; the session goes on."""
+        self._check_push_to_talk("end_of_turn")
+        self._is_pressed = False
         self._feed(events.TurnEndRequested(self._clock.now()))
 
     def take_interrupt(self) -> None:
@@ -103,22 +128,32 @@ class Session:
 
     def take_playback(self, reply_id: int, played_ms: float) -> None:
         """So much of a reply has been played. Reports about other than the current reply change nothing."""
-        self._replies.reported(reply_id, played_ms)
-        self._feed(events.PlaybackReported(self._clock.now(), reply_id, max(0, round(played_ms))))
+        played_ms = self._replies.reported(reply_id, played_ms)
+        self._feed(events.PlaybackReported(self._clock.now(), reply_id, round(played_ms)))
 
     def take_config(self, config: SessionConfig) -> None:
         """What holds from the next turn on."""
         self._config = config
+
+    def _check_push_to_talk(self, field: str) -> None:
+        if not self._is_push_to_talk:
+            raise Fault.caller(
+                "NOT_PUSH_TO_TALK", f"{field} needs turn_taking.detection PUSH_TO_TALK", field=field
+            )
+
+    @property
+    def _is_push_to_talk(self) -> bool:
+        return self._config.policy.detection is TurnDetection.PUSH_TO_TALK
 
     @property
     def config(self) -> SessionConfig:
         """What is in force."""
         return self._config
 
-    async def drain(self, grace_ms: int) -> None:
+    def drain(self, grace_ms: int) -> None:
         """Tell the client that the gateway goes away, and end as soon as no reply is under way."""
         deadline = datetime.now(UTC) + timedelta(milliseconds=grace_ms)
-        await self.outbox.put(outputs.DrainingOutput(deadline))
+        self.outbox.put_now(outputs.DrainingOutput(deadline))
         self._is_draining = True
         self._end_if_drained()
 
@@ -169,37 +204,61 @@ class Session:
         ready = outputs.Ready(
             self._journal.conversation.conversation_id, self.session_id, self._journal.turn_count
         )
-        self.outbox.put_first(ready)
+        self.outbox.open(ready)
 
     async def _carry_out_all(self, tasks: asyncio.TaskGroup) -> None:
         while (action := await self._actions.get()) is not None:
+            self._has_room.set()
             await self._carry_out(action, tasks)
             self._end_if_drained()
 
     def _end_if_drained(self) -> None:
         is_idle = self._turn_taker.state is TurnState.LISTENING and self._actions.empty()
-        if self._is_draining and is_idle:
+        if self._is_draining and is_idle and not self._is_feeding:
             self.fault = Fault.unavailable("DRAINING", "the gateway goes away; reconnect and continue")
             self.end()
 
     # Events in, actions out.
 
     def _feed(self, event: events.Event) -> None:
-        """Let the turn taker react. What must not wait (silence, pauses) is done here, the rest is queued in order."""
-        for action in self._turn_taker.handle(event):
-            match action:
-                case actions.StartReply():
-                    self._replies.prepare(action.reply_id, self._config, self._marks_now())
-                case actions.PauseReply():
-                    self._replies.pause(action.reply_id)
-                case actions.ResumeReply():
-                    self._replies.resume(action.reply_id)
-                case actions.CancelReply():
-                    self._replies.stop(action.reply_id, log.ReplyOutcome.INTERRUPTED)
-                case actions.FinishReply():
-                    self._replies.stop(action.reply_id, log.ReplyOutcome(action.outcome.value.lower()))
-            self._actions.put_nowait(action)
+        """Let the turn taker react. An event that comes of carrying out another one waits for that."""
+        self._events.append(event)
+        if self._is_feeding:
+            return
+        self._is_feeding = True
+        try:
+            while self._events:
+                for action in self._turn_taker.handle(self._events.popleft()):
+                    self._do_at_once(action)
+                    self._actions.put_nowait(action)
+        finally:
+            self._is_feeding = False
         self._clock.reschedule()
+        self._end_if_drained()
+
+    def _do_at_once(self, action: actions.Action) -> None:
+        """What must not wait for the store or the client: silence, pauses, and what has a place within the audio."""
+        match action:
+            case actions.CommitTurn():
+                self._committed_turn_id = action.turn_id
+            case actions.StartReply():
+                self._replies.prepare(action.reply_id, self._config, self._marks_now())
+            case actions.PauseReply():
+                self._replies.pause(action.reply_id)
+            case actions.ResumeReply():
+                self._replies.resume(action.reply_id)
+            case actions.CancelReply():
+                self._replies.stop(action.reply_id, log.ReplyOutcome.INTERRUPTED)
+            case actions.FinishReply():
+                self._replies.stop(action.reply_id, log.ReplyOutcome(action.outcome.value.lower()))
+            case actions.FlushRecognition():
+                self._is_pressed = False
+                if not self._listening.finish_utterance():
+                    self._recognition_failed(Fault.unavailable("ASR_UNAVAILABLE", "recognition is away"))
+            case actions.DiscardRecognition():
+                self._is_pressed = False
+                self._clock.person_speaks(False)
+                self._listening.discard_utterance()
 
     async def _carry_out(self, action: actions.Action, tasks: asyncio.TaskGroup) -> None:
         match action:
@@ -209,16 +268,10 @@ class Session:
                 await self._start_reply(action, tasks)
             case actions.CancelReply() | actions.FinishReply():
                 await self._replies.finish(action.reply_id)
-            case actions.FlushRecognition():
-                await self._listening.finish_utterance()
-            case actions.DiscardRecognition():
-                self._clock.person_speaks(False)
-                await self._listening.discard_utterance()
             case actions.ReportError():
                 await self._report(action)
 
     async def _commit(self, action: actions.CommitTurn) -> None:
-        self._committed_turn_id = action.turn_id
         now = datetime.now(UTC)
         turn = log.TurnCommitted(
             turn_id=str(action.turn_id),
@@ -238,8 +291,7 @@ class Session:
         turn_id = "" if action.turn_id is None else str(action.turn_id)
         now = datetime.now(UTC)
         await self._store(log.ReplyStarted(action.reply_id, turn_id, now, self._journal.offset_ms(now)))
-        await self.outbox.put(outputs.ReplyStartedOutput(action.reply_id, turn_id))
-        self._replies.start(action.reply_id, self._journal.messages(), tasks)
+        await self._replies.start(action.reply_id, turn_id, self._journal.messages(), tasks)
 
     async def _report(self, action: actions.ReportError) -> None:
         fault = self._replies.faults.pop(action.reply_id or 0, None) or self._known_faults.get(action.reason)
@@ -290,7 +342,7 @@ class Session:
         await self.outbox.put(transcript)
         now = self._clock.now()
         if heard.is_final:
-            start_ms, end_ms = round(heard.start_offset_ms), round(heard.end_offset_ms)
+            start_ms, end_ms = _rounded(heard.start_offset_ms), _rounded(heard.end_offset_ms)
             self._feed(events.TranscriptFinal(now, heard.text, heard.language_code, start_ms, end_ms))
         else:
             self._feed(events.TranscriptPartial(now, heard.text))
@@ -331,3 +383,7 @@ class Session:
                 await self.outbox.put(outputs.ErrorOutput(fault))
         else:
             self._is_store_lost = False
+
+
+def _rounded(offset_ms: float | None) -> int | None:
+    return None if offset_ms is None else round(offset_ms)
