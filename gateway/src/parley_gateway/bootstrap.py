@@ -139,7 +139,12 @@ async def _store(settings: Settings) -> QueueingConversations:
             store = SqliteConversations(folder / "conversations.sqlite3", limits)
         case "memory":
             store = MemoryConversations(limits)
-    return await QueueingConversations.over(store, folder / f"spool-{settings.store}.log", limits)
+    try:
+        return await QueueingConversations.over(store, folder / f"spool-{settings.store}.log", limits)
+    except Fault as fault:
+        cause = fault.metadata.get("cause", "")
+        problem = f"cannot be used ({cause}): it must be writable, and no other gateway may use it"
+        raise _unusable("state_folder", problem) from None
 
 
 def _state_folder() -> Path:

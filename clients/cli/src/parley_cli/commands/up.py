@@ -5,6 +5,9 @@ import contextlib
 import json
 import os
 import signal
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +18,7 @@ from rich.text import Text
 from parley_cli import demonstration
 from parley_cli.console import out
 from parley_cli.profiles import Profile, child_specs
-from parley_cli.supervisor import ChildEvent, Supervisor
+from parley_cli.supervisor import ChildEvent, ChildSpec, Supervisor
 
 
 def up(
@@ -60,9 +63,22 @@ async def _demo() -> None:
     quiet: list[ChildEvent] = []
     specs = child_specs(Profile.EMBEDDED, any_port=True)
     out.print("  starting four processes: gateway, asr, llm, tts")
-    async with Supervisor(specs, log_folder(), quiet.append).running():
-        target = next(f"127.0.0.1:{spec.port}" for spec in specs if spec.name == "gateway")
-        await demonstration.demonstrate(target, Path("demo-reply.wav"))
+    # In a folder of its own: a demonstration leaves no conversation behind, and runs beside 'parley up'.
+    with tempfile.TemporaryDirectory(prefix="parley-demo-") as state:
+        specs = [_with_state(spec, state) for spec in specs]
+        async with Supervisor(specs, log_folder() / "demo", quiet.append).running():
+            await demonstration.demonstrate(_gateway(specs), Path("demo-reply.wav"))
+
+
+def _with_state(spec: ChildSpec, folder: str) -> ChildSpec:
+    """The same process with its state in `folder`; only the gateway has any."""
+    if spec.name != "gateway":
+        return spec
+    return replace(spec, environment={**spec.environment, "PARLEY_GATEWAY_STATE_FOLDER": folder})
+
+
+def _gateway(specs: Sequence[ChildSpec]) -> str:
+    return next(f"127.0.0.1:{spec.port}" for spec in specs if spec.name == "gateway")
 
 
 def log_folder() -> Path:
