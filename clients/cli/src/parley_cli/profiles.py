@@ -18,7 +18,7 @@ class Profile(StrEnum):
 # Variables that a profile sets where the user has not.
 _ENGINES: dict[Profile, dict[str, str]] = {
     Profile.EMBEDDED: {},
-    Profile.WORKSTATION: {"PARLEY_LLM_ENGINE": "ollama"},
+    Profile.WORKSTATION: {"PARLEY_LLM_ENGINE": "ollama", "PARLEY_LLM_MODEL": "gemma3"},
 }
 
 

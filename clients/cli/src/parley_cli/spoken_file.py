@@ -45,6 +45,7 @@ class SpokenFile:
         self._is_heard = self._is_answered = False
         self._active_at_s = 0.0
         self.turn_count = 0
+        self.error_count = 0
         self.conversation_id = ""
         self.latency = events_pb2.Latency()
 
@@ -106,6 +107,7 @@ class SpokenFile:
                 self._is_answered = False
                 self.latency = response.reply_ended.latency
             case "error":
+                self.error_count += 1
                 self._is_heard = self._is_answered = False
 
     async def _keep(self, reply: pb2.ReplyAudio, conversation: LiveConversation) -> None:

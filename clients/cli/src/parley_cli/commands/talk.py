@@ -63,13 +63,16 @@ async def _talk_file(
     spoken = SpokenFile(source, is_fast=fast, show=show)
     async with Parley() as parley:
         await spoken.speak(parley, config, target)
-    if as_json:
-        return
+    if not as_json:
+        _say_how_it_went(spoken, source, target)
+    if spoken.error_count:
+        raise typer.Exit(1)
+
+
+def _say_how_it_went(spoken: SpokenFile, source: Path, target: Path | None) -> None:
     if spoken.turn_count == 0:
         err.print(f"parley: nothing was understood in {source}", markup=False)
-    out.print(
-        f"\n  conversation {spoken.conversation_id}; go on with --conversation {spoken.conversation_id}"
-    )
+    out.print(f"\n  go on with --conversation {spoken.conversation_id}")
     if target is not None:
         out.print(f"  replies written to {target}", markup=False)
 
