@@ -3,7 +3,9 @@
 from google.protobuf.duration_pb2 import Duration
 
 from parley.audio.v1 import audio_pb2
-from parley_gateway.ports import Audio, AudioEncoding, AudioFormat
+from parley.llm.v1 import generation_options_pb2 as generation_pb2
+from parley.tts.v1 import synthesis_options_pb2 as synthesis_pb2
+from parley_gateway.ports import Audio, AudioEncoding, AudioFormat, GenerationRequest, SpeakingRequest
 
 _ENCODING_TO_WIRE = {
     encoding: audio_pb2.AudioEncoding.Value(f"AUDIO_ENCODING_{encoding.value}") for encoding in AudioEncoding
@@ -40,6 +42,32 @@ def audio_format_to_wire(audio_format: AudioFormat) -> audio_pb2.AudioFormat:
 def encoding_from_wire(number: int) -> AudioEncoding | None:
     """The encoding, or None for those that a live stream cannot use."""
     return _ENCODING_FROM_WIRE.get(number)
+
+
+def generation_to_wire(request: GenerationRequest) -> generation_pb2.GenerationOptions:
+    """The options of a generation; what is not chosen stays unset."""
+    return generation_pb2.GenerationOptions(
+        model=request.model,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=request.top_k,
+        repeat_penalty=request.repeat_penalty,
+        seed=request.seed,
+        stop=request.stop,
+        max_tokens=request.max_tokens,
+    )
+
+
+def synthesis_to_wire(request: SpeakingRequest) -> synthesis_pb2.SynthesisOptions:
+    """The options of speech; what is not chosen stays unset."""
+    return synthesis_pb2.SynthesisOptions(
+        voice=request.voice,
+        speed=request.speed,
+        pitch=request.pitch,
+        volume=request.volume,
+        seed=request.seed,
+        language_code=request.language_code,
+    )
 
 
 def audio_to_wire(audio: Audio) -> audio_pb2.AudioChunk:

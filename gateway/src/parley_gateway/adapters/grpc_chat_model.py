@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import grpc.aio
 
 from parley.llm.v1 import chat_service_pb2 as llm_pb2
-from parley.llm.v1 import generation_options_pb2 as options_pb2
 from parley.llm.v1.chat_service_pb2_grpc import ChatServiceStub
+from parley_gateway import wire
 from parley_gateway.conversation import Role
 from parley_gateway.ports import AnswerFinished, GenerationRequest, TextDelta
 from parley_gateway.service_calls import responses, service_fault
@@ -64,14 +64,5 @@ def _request(request: GenerationRequest) -> llm_pb2.StreamingChatRequest:
         messages.insert(0, llm_pb2.ChatMessage(role=llm_pb2.CHAT_ROLE_SYSTEM, text=request.system_prompt))
     return llm_pb2.StreamingChatRequest(
         messages=messages,
-        generation=options_pb2.GenerationOptions(
-            model=request.model,
-            temperature=request.temperature,
-            top_p=request.top_p,
-            top_k=request.top_k,
-            repeat_penalty=request.repeat_penalty,
-            seed=request.seed,
-            stop=request.stop,
-            max_tokens=request.max_tokens,
-        ),
+        generation=wire.generation_to_wire(request),
     )

@@ -6,7 +6,6 @@ from typing import Any
 
 import grpc.aio
 
-from parley.tts.v1 import synthesis_options_pb2 as options_pb2
 from parley.tts.v1 import synthesis_service_pb2 as tts_pb2
 from parley.tts.v1.synthesis_service_pb2_grpc import SynthesisServiceStub
 from parley_gateway import wire
@@ -71,14 +70,7 @@ class GrpcSynthesisStream:
 def _config(request: SpeakingRequest) -> tts_pb2.SynthesisConfig:
     return tts_pb2.SynthesisConfig(
         output_audio=wire.audio_format_to_wire(request.output_audio),
-        synthesis=options_pb2.SynthesisOptions(
-            voice=request.voice,
-            speed=request.speed,
-            pitch=request.pitch,
-            volume=request.volume,
-            seed=request.seed,
-            language_code=request.language_code,
-        ),
+        synthesis=wire.synthesis_to_wire(request),
     )
 
 

@@ -99,6 +99,11 @@ def effective_config(config: SessionConfig, conversation_id: str) -> config_pb2.
         input_audio=wire.audio_format_to_wire(config.listening.input_audio),
         output_audio=wire.audio_format_to_wire(config.speaking.output_audio),
         language_codes=config.listening.language_codes,
+        recognition=recognition_pb2.RecognitionOptions(
+            model=config.listening.model, hot_words=config.listening.hot_words
+        ),
+        generation=wire.generation_to_wire(config.generation),
+        synthesis=wire.synthesis_to_wire(config.speaking),
         turn_taking=config_pb2.TurnTakingOptions(
             detection=config_pb2.TURN_DETECTION_PUSH_TO_TALK
             if is_manual

@@ -12,8 +12,9 @@ from parley_servicekit.faults import Fault
 CHUNK_MAX_BYTES = 64 * 1024
 PACKET_MAX_COUNT = 1000
 GAP_MAX_MS = 60_000.0
-# Enough to look back over the longest end of silence (10 s) in 10 ms frames, with room.
-_ARRIVAL_MAX_COUNT = 2048
+# Enough to look back over the longest end of silence (10 s), in frames of 10 ms or more.
+_ARRIVAL_KEPT_MS = 12_000.0
+_ARRIVAL_MAX_COUNT = 1200
 _SAMPLE_BYTES = {
     AudioEncoding.PCM_S16LE: 2,
     AudioEncoding.PCM_F32LE: 4,
@@ -51,6 +52,8 @@ class InputTimeline:
             start_ms = self.end_offset_ms
         self.end_offset_ms = start_ms + duration_ms
         self._arrivals.append((self.end_offset_ms, at_ms))
+        while self._arrivals[0][0] < self.end_offset_ms - _ARRIVAL_KEPT_MS:
+            self._arrivals.popleft()
         return Audio(packets, start_ms, duration_ms)
 
     def arrived_at_ms(self, offset_ms: float) -> float | None:

@@ -26,11 +26,13 @@ from parley_gateway.session.playback import PlayoutClock
 from parley_gateway.turns import events
 from parley_gateway.turns.heard_text import HeardText, WordStart
 from parley_gateway.turns.heard_text import Phrase as HeardPhrase
-from parley_servicekit.faults import Fault, fault_in
+from parley_servicekit.faults import Fault, FaultCode, fault_in
 from parley_servicekit.logs import get_logger
 
 _log = get_logger()
 _PROGRESS_EVERY_MS = 500
+# One reply as a whole must fit into an event of the log (64 KiB, as JSON) and into one message to the client.
+_TEXT_MAX_BYTES = 40 * 1024
 _PLAYBACK_MARK_EVERY_MS = 1000
 
 
@@ -72,6 +74,7 @@ class Reply:
         self._wants_text = wants_text
         self._heard = HeardText()
         self._written: list[str] = []
+        self._written_bytes = 0
         self._may_sound = asyncio.Event()
         self._may_sound.set()
         self._last_progress_ms = 0.0
@@ -139,6 +142,11 @@ class Reply:
         if self.marks.first_token_at_ms is None:
             self.marks.first_token_at_ms = self._services.now_ms()
             self._feed(events.ReplyTextStarted(self._now(), self.reply_id))
+        self._written_bytes += len(text.encode())
+        if self._written_bytes > _TEXT_MAX_BYTES:
+            raise Fault(
+                "REPLY_TOO_LONG", "the reply is longer than 40 KiB of text", code=FaultCode.OUT_OF_RANGE
+            )
         self._written.append(text)
         self._progressed()
         # Synthesis first: what a person reads can wait a moment, what they hear cannot.

@@ -190,8 +190,18 @@ async def test_a_report_about_no_reply_changes_nothing() -> None:
         (Services(model=ChatModelDouble(1e6)), "REPLY_TIMEOUT"),
         (Services(model=ChatModelDouble("one", 1e6)), "REPLY_STALLED"),
         (Services(model=ChatModelDouble("")), "REPLY_EMPTY"),
+        (Services(model=ChatModelDouble("x" * 50_000)), "REPLY_TOO_LONG"),
     ],
-    ids=["llm", "llm in the middle", "tts", "tts in the middle", "llm hangs", "llm hangs later", "nothing"],
+    ids=[
+        "llm",
+        "llm in the middle",
+        "tts",
+        "tts in the middle",
+        "llm hangs",
+        "llm hangs later",
+        "nothing",
+        "too much",
+    ],
 )
 async def test_a_reply_that_fails_is_one_end_and_one_typed_error(services: Services, reason: str) -> None:
     async with in_session(services) as rig:
