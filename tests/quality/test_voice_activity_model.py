@@ -55,7 +55,9 @@ def unvoiced_sounds() -> dict[str, Floats]:
         "breathing": white * np.maximum(0, np.sin(2 * np.pi * 0.3 * seconds)) * 0.3,
         "white": 0.4 * white,
     }
-    levels = {f"{name} {level} dBFS": (sound, level) for name, sound in sounds.items() for level in (-60, -35, -10)}
+    levels = {
+        f"{name} {level} dBFS": (sound, level) for name, sound in sounds.items() for level in (-60, -35, -10)
+    }
     return {name: (sound * 10 ** (level / 20)).astype(np.float32) for name, (sound, level) in levels.items()}
 
 
@@ -84,7 +86,7 @@ def test_it_holds_in_noise_five_decibels_below_the_voice(detector: Any) -> None:
         voice_rms = np.sqrt(np.mean(samples[np.abs(samples) > 0.02 * np.abs(samples).max()] ** 2))
         noise = generator.standard_normal(len(samples)) * voice_rms * 10 ** (-5 / 20)
         speech = decisions(detector, np.clip(samples + noise, -1, 1).astype(np.float32))
-        assert any(speech[: 32]), path.name
+        assert any(speech[:32]), path.name
         assert not any(speech[:6]), path.name
 
 

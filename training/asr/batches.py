@@ -76,14 +76,14 @@ def changed(
 ) -> Floats:
     """A variation of one clip's features (frames, 80), before normalisation."""
     result = features.astype(np.float32)
-    if generator.random() < 0.25:
+    if generator.random() < 0.2:
         positions = np.clip(np.arange(BAND_COUNT) * generator.uniform(0.9, 1.1), 0, BAND_COUNT - 1.001)
         below = positions.astype(int)
         share = (positions - below).astype(np.float32)
         result = result[:, below] * (1 - share) + result[:, below + 1] * share
     tilt = np.linspace(-1, 1, BAND_COUNT, dtype=np.float32) * np.float32(generator.uniform(-1.0, 1.0))
     result = result + tilt + np.float32(generator.uniform(-2.5, 1.5))
-    if generator.random() < 0.12 and len(features) > 20:
+    if generator.random() < 0.04 and len(features) > 20:
         result = np.logaddexp(result, _noise_under(result, noises, generator))
     np.maximum(result, SILENCE, out=result)
     return result
@@ -102,11 +102,11 @@ def _noise_under(
 
 def masked(normal: Floats, generator: np.random.Generator) -> Floats:
     """Hide a band and a few moments of (frames, 80), in place, behind their mean."""
-    for _ in range(int(generator.integers(0, 2))):
+    for _ in range(int(generator.random() < 0.15)):
         width = int(generator.integers(1, 13))
         start = int(generator.integers(0, BAND_COUNT - width))
         normal[:, start : start + width] = normal[:, start : start + width].mean()
-    for _ in range(int(generator.integers(0, 2)) * len(normal) // 200):
+    for _ in range(int(generator.random() < 0.15)):
         width = int(generator.integers(1, 14))
         start = int(generator.integers(0, max(1, len(normal) - width)))
         normal[start : start + width] = normal.mean()

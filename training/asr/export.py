@@ -1,6 +1,6 @@
 """Exports a checkpoint for sherpa-onnx: ``python -m training.asr.export RUN FOLDER``.
 
-Writes ``FOLDER/model.int8.onnx`` (matrix products in int8, convolutions in float) and ``FOLDER/tokens.txt``; the
+Writes ``FOLDER/model.int8.onnx`` (matrices in int8) and ``FOLDER/tokens.txt``; the
 float model stays in RUN. sherpa-onnx binds tensors by their order and reads the shapes from the metadata.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnx import helper, numpy_helper
 
 from training.asr.features import BAND_COUNT
 from training.asr.network import SHIFT_FRAMES, STATE, WINDOW_FRAMES, Network, Streaming
@@ -41,6 +42,32 @@ def add_metadata(path: Path, token_count: int, tail_count: int) -> None:
     onnx.save(model, path)
 
 
+def quantise_weights(source: Path, target: Path) -> None:
+    """Store the matrices of all products as int8 with one scale per column; products stay in float.
+
+    ONNX Runtime's dynamic quantisation would take one activation scale for a whole batch, and then what one stream
+    hears depends on who else is speaking.
+    """
+    model = onnx.load(source)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    products = {
+        node.input[1] for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in stored
+    }
+    for name in sorted(products):
+        weights = numpy_helper.to_array(stored[name])
+        scales = np.maximum(np.abs(weights).max(axis=0), 1e-9).astype(np.float32) / 127
+        values = np.round(weights / scales).astype(np.int8)
+        parts = {
+            f"{name}_int8": values,
+            f"{name}_scale": scales,
+            f"{name}_zero": np.zeros(len(scales), np.int8),
+        }
+        model.graph.initializer.remove(stored[name])
+        model.graph.initializer.extend(numpy_helper.from_array(value, part) for part, value in parts.items())
+        model.graph.node.insert(0, helper.make_node("DequantizeLinear", list(parts), [name], axis=1))
+    onnx.save(model, target)
+
+
 def export(run: Path, folder: Path) -> None:
     vocabulary = Vocabulary.load(run / "vocabulary.json")
     streaming = Streaming(load_network(run, vocabulary)).eval()
@@ -56,10 +83,7 @@ def export(run: Path, folder: Path) -> None:
     )  # fmt: skip
     add_metadata(full_path, len(vocabulary.symbols), streaming.tail_count)
     folder.mkdir(parents=True, exist_ok=True)
-    quantize_dynamic(
-        full_path, folder / "model.int8.onnx", op_types_to_quantize=["MatMul"], per_channel=True,
-        weight_type=QuantType.QInt8,
-    )  # fmt: skip
+    quantise_weights(full_path, folder / "model.int8.onnx")
     vocabulary.write_tokens(folder / "tokens.txt")
     print(f"{(folder / 'model.int8.onnx').stat().st_size / 1e6:.2f} MB in int8")
 

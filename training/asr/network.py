@@ -55,7 +55,9 @@ class Head(nn.Module):
         super().__init__()
         bags = [self._places(sounds, phoneme_count) for sounds in pronunciations]
         starts = torch.tensor([0, *(len(bag) for bag in bags)]).cumsum(0)[:-1]
-        self.register_buffer("places", torch.tensor([place for bag in bags for place in bag]), persistent=False)
+        self.register_buffer(
+            "places", torch.tensor([place for bag in bags for place in bag]), persistent=False
+        )
         self.register_buffer("starts", starts, persistent=False)
         self.of_place = nn.Parameter(torch.randn(2 * PLACES * phoneme_count, SOUND_WIDTH) * 0.4)
         self.norm = nn.LayerNorm(SOUND_WIDTH)
@@ -67,7 +69,8 @@ class Head(nn.Module):
     def _places(sounds: list[int], phoneme_count: int) -> list[int]:
         from_start = [min(index, PLACES - 1) * phoneme_count + sound for index, sound in enumerate(sounds)]
         from_end = [
-            (PLACES + min(index, PLACES - 1)) * phoneme_count + sound for index, sound in enumerate(reversed(sounds))
+            (PLACES + min(index, PLACES - 1)) * phoneme_count + sound
+            for index, sound in enumerate(reversed(sounds))
         ]
         return from_start + from_end
 

@@ -50,11 +50,11 @@ def write_gate() -> None:
     """The quality gate's FLAC files and their transcripts."""
     rng = random.Random(2024)
     transcripts: dict[str, dict[str, str]] = {}
+    hand_written = rng.sample(sentences.held_out_sentences(), len(sentences.held_out_sentences()))
     for name, count in GATE_SETS.items():
         transcripts[name] = {}
         for number in range(count):
-            hand_written = rng.choice(sentences.held_out_sentences())
-            text = hand_written if number % 2 else sentences.template_sentence(rng, held_out=True)
+            text = hand_written.pop() if number % 2 else sentences.template_sentence(rng, held_out=True)
             speaker = replace(voices.training_speaker(rng), words_per_minute=rng.randint(130, 190))
             if name == "held-out-voices":
                 speaker = voices.held_out_speaker(rng)

@@ -28,7 +28,7 @@ from training.asr.vocabulary import Vocabulary
 PEAK_RATE = 1.2e-3
 WARM_UP_STEPS = 500
 AVERAGE_DECAY = 0.998
-PHONEME_WEIGHT = 0.3
+PHONEME_WEIGHT = 0.6
 
 
 def endless(shards: Shards, generator: np.random.Generator) -> Iterator[list[Clip]]:
@@ -65,7 +65,9 @@ def begin_from(network: Network, checkpoint: Path) -> None:
 def parameter_groups(network: Network) -> list[dict[str, Any]]:
     """The head learns twice as fast as the rest: each of its words is heard rarely."""
     of_head = [value for name, value in network.named_parameters() if name.startswith(("head", "bottleneck"))]
-    rest = [value for name, value in network.named_parameters() if not name.startswith(("head", "bottleneck"))]
+    rest = [
+        value for name, value in network.named_parameters() if not name.startswith(("head", "bottleneck"))
+    ]
     return [{"params": rest, "factor": 1.0}, {"params": of_head, "factor": 2.0}]
 
 

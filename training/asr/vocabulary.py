@@ -58,7 +58,9 @@ class Vocabulary:
 
     def pronunciations(self) -> list[list[int]]:
         """Phoneme numbers of every token; none for the blank and for letters that only spell."""
-        return [self.encode_phonemes(symbol[1:]) if symbol.startswith(SPACE) else [] for symbol in self.symbols]
+        return [
+            self.encode_phonemes(symbol[1:]) if symbol.startswith(SPACE) else [] for symbol in self.symbols
+        ]
 
     def decode(self, numbers: list[int]) -> str:
         """Text of token numbers."""
