@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from training.asr.features import log_mel  # noqa: E402
+from training.asr.sentences import domain_sentences  # noqa: E402
 
 MODEL = ROOT / "services/asr/src/parley_asr/models/parley-tiny-english"
 RECORDINGS = Path(__file__).parent / "recognition"
@@ -115,13 +116,13 @@ def test_the_pieces_in_which_audio_arrives_do_not_matter(recogniser: Any) -> Non
     assert recogniser.get_result(whole) == transcribe(recogniser, [clip])[0]
 
 
-def test_every_domain_word_is_in_the_vocabulary() -> None:
+def test_the_vocabulary_holds_the_domain_and_every_letter() -> None:
+    """Nearly: texts that were added after the training are spelt with letters until the next one."""
     tokens = {line.split()[0] for line in (MODEL / "tokens.txt").read_text().splitlines()}
-    letters = {f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"} | set(
-        "abcdefghijklmnopqrstuvwxyz'"
-    )
+    letters = {f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"} | set("abcdefghijklmnopqrstuvwxyz'")
     assert letters <= tokens
-    assert {"\u2581hello", "\u2581yes", "\u2581o'clock", "\u2581seventeen"} <= tokens
+    words = " ".join(domain_sentences()).split()
+    assert sum(f"\u2581{word}" in tokens for word in words) >= 0.97 * len(words)
 
 
 def test_the_runtime_computes_the_features_that_training_assumed() -> None:

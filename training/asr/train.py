@@ -56,10 +56,8 @@ def learning_rate(step: int, progress: float) -> float:
 
 
 def begin_from(network: Network, checkpoint: Path) -> None:
-    """Take what fits of another run's averaged weights; everything that feeds the head starts afresh."""
-    weights = torch.load(checkpoint)["average"]
-    fitting = {name: value for name, value in weights.items() if not name.startswith(("head", "bottleneck"))}
-    network.load_state_dict(fitting, strict=False)
+    """Take what fits of another run's averaged weights (the same vocabulary), with a new schedule."""
+    network.load_state_dict(torch.load(checkpoint)["average"], strict=False)
 
 
 def parameter_groups(network: Network) -> list[dict[str, Any]]:
