@@ -64,18 +64,36 @@ class Loudspeaker:
 
 
 async def talk(
-    parley: Parley, config: config_pb2.ConversationConfig, show: Callable[[pb2.ConverseResponse], None]
-) -> None:
-    """Until cancelled. Raises MicrophoneError, Fault."""
+    parley: Parley,
+    config: config_pb2.ConversationConfig,
+    show: Callable[[pb2.ConverseResponse], None],
+    stop: asyncio.Event,
+) -> str:
+    """Until `stop`, or until the gateway ends it; the conversation's id. Raises MicrophoneError, Fault."""
     speaker = Loudspeaker()
-    async with parley.converse(config) as conversation, _sound_card(speaker) as frames:
+    async with _sound_card(speaker) as frames, parley.converse(config) as conversation:
         show(pb2.ConverseResponse(ready=conversation.ready))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_listen(conversation, frames), name="microphone.listen")
-            tasks.create_task(_report(conversation, speaker), name="microphone.report")
+            talking = tasks.create_task(_talk(conversation, frames, speaker), name="microphone.talk")
+            leaving = tasks.create_task(_leave(conversation, talking, stop), name="microphone.leave")
             async for response in conversation:
                 _hear(response, speaker)
                 show(response)
+            talking.cancel()
+            leaving.cancel()
+        return conversation.ready.conversation_id
+
+
+async def _talk(conversation: LiveConversation, frames: "asyncio.Queue[bytes]", speaker: Loudspeaker) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_listen(conversation, frames), name="microphone.listen")
+        tasks.create_task(_report(conversation, speaker), name="microphone.report")
+
+
+async def _leave(conversation: LiveConversation, talking: "asyncio.Task[None]", stop: asyncio.Event) -> None:
+    await stop.wait()
+    talking.cancel()
+    await conversation.end()
 
 
 def _hear(response: pb2.ConverseResponse, speaker: Loudspeaker) -> None:
@@ -110,7 +128,7 @@ async def _sound_card(speaker: Loudspeaker) -> AsyncIterator["asyncio.Queue[byte
     except (ImportError, OSError) as error:
         raise MicrophoneError(
             "no microphone support here: install PortAudio (Debian: apt-get install libportaudio2) and the package "
-            "sounddevice, or use --input FILE.wav"
+            "sounddevice, or talk with sound files: --input FILE.wav --output REPLY.wav"
         ) from error
     loop = asyncio.get_running_loop()
     frames: asyncio.Queue[bytes] = asyncio.Queue()
@@ -134,5 +152,6 @@ async def _sound_card(speaker: Loudspeaker) -> AsyncIterator["asyncio.Queue[byte
             yield frames
     except sounddevice.PortAudioError as error:
         raise MicrophoneError(
-            f"the sound card cannot be used ({error.args[0]}); check the sound settings, or use --input FILE.wav"
+            f"no microphone and loudspeaker that can be used ({error.args[0]}); check the sound settings, or talk with "
+            "sound files: --input FILE.wav --output REPLY.wav"
         ) from error

@@ -3,7 +3,7 @@
 import os
 from enum import StrEnum
 
-from parley_cli.supervisor import ChildSpec, free_ports
+from parley_cli.supervisor import ChildSpec, SupervisorError, free_ports
 
 _PORTS = {"asr": (50051, 9465), "llm": (50052, 9466), "tts": (50053, 9467), "gateway": (50050, 9464)}
 
@@ -23,7 +23,10 @@ _ENGINES: dict[Profile, dict[str, str]] = {
 
 
 def child_specs(profile: Profile, *, any_port: bool) -> list[ChildSpec]:
-    """The four processes; the gateway knows where the others are. any_port: free ports instead of the usual ones."""
+    """The four processes; the gateway knows where the others are. any_port: free ports instead of the usual ones.
+
+    SupervisorError when a variable that moves a port is not a port.
+    """
     ports = _any_ports() if any_port else {name: _chosen_ports(name) for name in _PORTS}
     engines = {name: value for name, value in _ENGINES[profile].items() if name not in os.environ}
     targets = {
@@ -48,9 +51,16 @@ def child_specs(profile: Profile, *, any_port: bool) -> list[ChildSpec]:
 def _chosen_ports(name: str) -> tuple[int, int]:
     port, metrics_port = _PORTS[name]
     prefix = f"PARLEY_{name.upper()}_"
-    return int(os.environ.get(f"{prefix}PORT", port)), int(
-        os.environ.get(f"{prefix}METRICS_PORT", metrics_port)
-    )
+    return _port(f"{prefix}PORT", port), _port(f"{prefix}METRICS_PORT", metrics_port)
+
+
+def _port(variable: str, usual: int) -> int:
+    text = os.environ.get(variable) or str(usual)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65_536):
+        raise SupervisorError(
+            f"{variable} is a port from 1 to 65535, not {text!r}; --any-port finds free ones"
+        )
+    return int(text)
 
 
 def _any_ports() -> dict[str, tuple[int, int]]:

@@ -17,15 +17,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+
+from parley_cli.child_logs import ChildLogs
 
 _RESTART_FIRST_S, _RESTART_LONGEST_S = 0.2, 5.0
 # A child that ran this long was fine; its next failure starts with a short pause again.
 _SETTLED_S = 10.0
 _STOP_S = 12.0
-_LOG_MAX_BYTES = 10 * 1024 * 1024
+# A child that has never been ready and fails so often will not be; its last words are shown.
+_FIRST_START_MAX_COUNT = 4
 _WRONG_CONFIGURATION = 2
 _PR_SET_PDEATHSIG = 1
+# Loaded before there is anything to fork: a child that has just been forked must not take locks.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Supervisor:
         self, specs: Sequence[ChildSpec], log_folder: Path, on_event: Callable[[ChildEvent], None]
     ) -> None:
         self._specs = specs
-        self._log_folder = log_folder
+        self._logs = ChildLogs(log_folder)
         self._on_event = on_event
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._ready: dict[str, asyncio.Event] = {spec.name: asyncio.Event() for spec in specs}
@@ -68,14 +72,14 @@ class Supervisor:
 
     @contextlib.asynccontextmanager
     async def running(self, ready_within_s: float = 120.0) -> AsyncIterator[None]:
-        """All children ready within; afterwards all stopped. Raises SupervisorError."""
-        self._log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """All children ready within; afterwards all stopped. Raises SupervisorError, OSError where logs cannot be."""
         check_ports(self._specs)
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = [
                     tasks.create_task(self._keep(spec), name=f"keep.{spec.name}") for spec in self._specs
                 ]
+                keeping.append(tasks.create_task(self._logs.keep_bounded(), name="keep.logs"))
                 try:
                     await self._all_ready(ready_within_s)
                     yield
@@ -93,22 +97,29 @@ class Supervisor:
                 for event in self._ready.values():
                     await event.wait()
         except TimeoutError:
-            late = ", ".join(name for name, event in self._ready.items() if not event.is_set())
+            late = [name for name, event in self._ready.items() if not event.is_set()]
             raise SupervisorError(
-                f"{late} not ready within {within_s:.0f} s; see the logs in {self._log_folder}"
+                f"{', '.join(late)} not ready within {within_s:.0f} s; {late[0]} said last: "
+                f"{self._logs.last_words(late[0])} (logs are in {self._logs.folder})"
             ) from None
 
     async def _keep(self, spec: ChildSpec) -> None:
         pause_s = _RESTART_FIRST_S
+        failed_count = 0
         while not self._is_stopping:
-            started_at = time.monotonic()
+            started_at_s = time.monotonic()
             code = await self._run_once(spec)
             if self._is_stopping:
                 return
-            last_words = self._last_words(spec.name)
-            if code == _WRONG_CONFIGURATION:
-                raise SupervisorError(f"{spec.name} cannot start: {last_words}")
-            if time.monotonic() - started_at > _SETTLED_S:
+            failed_count += 1
+            has_failed_from_the_start = (
+                failed_count >= _FIRST_START_MAX_COUNT and not self._ready[spec.name].is_set()
+            )
+            if code == _WRONG_CONFIGURATION or has_failed_from_the_start:
+                raise SupervisorError(
+                    f"{spec.name} cannot start: {self._logs.last_words(spec.name)} (logs are in {self._logs.folder})"
+                )
+            if time.monotonic() - started_at_s > _SETTLED_S:
                 pause_s = _RESTART_FIRST_S
             self._on_event(ChildEvent(spec.name, "died", f"{_describe_exit(code)}; starting it again"))
             await asyncio.sleep(pause_s)
@@ -116,7 +127,7 @@ class Supervisor:
 
     async def _run_once(self, spec: ChildSpec) -> int:
         self._on_event(ChildEvent(spec.name, "starting"))
-        with self._open_log(spec.name) as log:
+        with self._logs.open(spec.name) as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -130,9 +141,15 @@ class Supervisor:
             )
         self._processes[spec.name] = process
         assert process.stdout is not None
-        async for line in process.stdout:
-            self._take_line(spec, line)
-        return await process.wait()
+        try:
+            if self._is_stopping:
+                process.terminate()
+            async for line in process.stdout:
+                self._take_line(spec, line)
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                _kill(process)
 
     def _take_line(self, spec: ChildSpec, line: bytes) -> None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -145,53 +162,43 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         # The gateway first: it says goodbye to its clients while the services can still finish a reply.
-        for spec in sorted(self._specs, key=lambda spec: spec.name != "gateway"):
-            process = self._processes.get(spec.name)
-            if process is None or process.returncode is not None:
-                continue
+        await self._stop([spec.name for spec in self._specs if spec.name == "gateway"])
+        await self._stop([spec.name for spec in self._specs if spec.name != "gateway"])
+
+    async def _stop(self, names: Sequence[str]) -> None:
+        processes = [self._processes[name] for name in names if name in self._processes]
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
-            if spec.name == "gateway":
-                await _wait_or_kill(process)
-        for process in self._processes.values():
-            await _wait_or_kill(process)
-
-    def _open_log(self, name: str) -> BinaryIO:
-        path = self._log_folder / f"{name}.log"
-        if path.exists() and path.stat().st_size > _LOG_MAX_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        return path.open("ab")
-
-    def _last_words(self, name: str) -> str:
-        """The last line of a child's log, its message if the line is JSON."""
-        lines = (
-            (self._log_folder / f"{name}.log")
-            .read_bytes()[-4096:]
-            .decode(errors="replace")
-            .strip()
-            .splitlines()
-        )
-        last = lines[-1] if lines else "it said nothing"
-        with contextlib.suppress(ValueError, AttributeError):
-            record = json.loads(last)
-            return str(record.get("message") or record.get("reason") or record.get("event"))
-        return last
+        async with asyncio.TaskGroup() as tasks:
+            for process in processes:
+                tasks.create_task(_wait_or_kill(process), name="supervisor.stop")
 
 
 def check_ports(specs: Sequence[ChildSpec]) -> None:
-    """Raises SupervisorError naming the first port that is taken, and the variable that moves it."""
+    """Raises SupervisorError naming the first port that cannot be had, and the variable that moves it."""
+    wanted: dict[int, str] = {}
     for spec in specs:
         for variable, port in (("PORT", spec.port), ("METRICS_PORT", spec.metrics_port)):
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    name = f"PARLEY_{spec.name.upper()}_{variable}"
-                    raise SupervisorError(
-                        f"port {port}, which {spec.name} needs, is taken: stop what uses it (perhaps another "
-                        f"'parley up'), set {name}, or run with --any-port"
-                    ) from None
+            name = f"PARLEY_{spec.name.upper()}_{variable}"
+            if port in wanted:
+                raise SupervisorError(f"{wanted[port]} and {name} are both {port}")
+            wanted[port] = name
+            _check_port(spec.name, name, port)
+
+
+def _check_port(process: str, variable: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise SupervisorError(f"port {port} is not for everybody: set {variable}") from None
+        except OSError:
+            raise SupervisorError(
+                f"port {port}, which {process} needs, is taken: stop what uses it (perhaps another "
+                f"'parley up'), set {variable}, or run with --any-port"
+            ) from None
 
 
 def child_environment(spec: ChildSpec) -> dict[str, str]:
@@ -222,9 +229,14 @@ async def _wait_or_kill(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(_STOP_S):
             await process.wait()
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        _kill(process)
         await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    # With whatever it has started: its session is a process group of its own.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _describe_exit(code: int) -> str:
@@ -232,4 +244,5 @@ def _describe_exit(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

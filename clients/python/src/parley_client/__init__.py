@@ -9,8 +9,8 @@
 Messages are those of the protos; failures are `Fault` with a reason, a message and, where it helps, when to try again.
 """
 
-from parley_client.client import Parley
+from parley_client.client import DEFAULT_TARGET, Parley
 from parley_client.conversation import LiveConversation
 from parley_servicekit.faults import Fault
 
-__all__ = ["Fault", "LiveConversation", "Parley"]
+__all__ = ["DEFAULT_TARGET", "Fault", "LiveConversation", "Parley"]

@@ -1,8 +1,12 @@
 """`Parley`: one gateway, over one channel. The SDK's entry; used by the command line and by tests."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
+from io import BytesIO
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,25 +26,29 @@ from parley.llm.v1.chat_service_pb2_grpc import ChatServiceStub
 from parley.tts.v1 import synthesis_options_pb2 as synthesis_pb2
 from parley.tts.v1 import synthesis_service_pb2 as tts_pb2
 from parley.tts.v1.synthesis_service_pb2_grpc import SynthesisServiceStub
-from parley_client.conversation import LiveConversation, unreachable
+from parley_client.conversation import LiveConversation
+from parley_client.faults import gateway_fault
 from parley_servicekit.faults import Fault
 from parley_servicekit.grpc_client import open_channel
-from parley_servicekit.grpc_faults import fault_from_rpc_error
 
 DEFAULT_TARGET = "127.0.0.1:50050"
-_CALL_S = 10.0
 _LONG_CALL_S = 3600.0
+# gRPC takes anything for a target and then waits for it; a URL is the usual mistake.
+_TARGET = re.compile(r"(dns:///)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):(?P<port>[0-9]{1,5})|unix:\S+")
 _FILE_CHUNK_BYTES = 32 * 1024
 
 
 class Parley:
     """A gateway at `host:port` (default: the variable PARLEY_GATEWAY, else this machine). An async context manager.
 
-    Every method raises Fault; GATEWAY_UNREACHABLE when there is no gateway.
+    Every method raises Fault: GATEWAY_UNREACHABLE when there is no gateway, GATEWAY_TOO_SLOW when a short answer takes
+    longer than `answer_within_s`.
     """
 
-    def __init__(self, target: str | None = None) -> None:
-        self.target = target or os.environ.get("PARLEY_GATEWAY") or DEFAULT_TARGET
+    def __init__(self, target: str | None = None, *, answer_within_s: float = 10.0) -> None:
+        """Fault BAD_TARGET when the target is not `host:port`."""
+        self.target = _checked(target or os.environ.get("PARLEY_GATEWAY") or DEFAULT_TARGET)
+        self._answer_within_s = answer_within_s
         self._channel = open_channel(self.target)
         # Typed stubs are those of the blocking API; grpc.aio answers with awaitables.
         self._conversations: Any = ConversationServiceStub(self._channel)
@@ -71,7 +79,7 @@ class Parley:
         call = self._conversations.Converse()
         conversation = LiveConversation(call, self.target)
         try:
-            await conversation.open(config or config_pb2.ConversationConfig())
+            await conversation.open(config or config_pb2.ConversationConfig(), self._answer_within_s)
             yield conversation
         finally:
             call.cancel()
@@ -79,14 +87,14 @@ class Parley:
     async def status(self) -> gateway_pb2.GetStatusResponse:
         """Versions, services, load."""
         response: gateway_pb2.GetStatusResponse = await self._ask(
-            self._conversations.GetStatus(gateway_pb2.GetStatusRequest(), timeout=_CALL_S)
+            self._conversations.GetStatus(gateway_pb2.GetStatusRequest(), timeout=self._answer_within_s)
         )
         return response
 
     async def personas(self) -> list[gateway_pb2.Persona]:
         """Who can answer, the default one first."""
         request = gateway_pb2.ListPersonasRequest()
-        response = await self._ask(self._conversations.ListPersonas(request, timeout=_CALL_S))
+        response = await self._ask(self._conversations.ListPersonas(request, timeout=self._answer_within_s))
         return list(response.personas)
 
     # Stored conversations.
@@ -97,7 +105,7 @@ class Parley:
         """A page of stored conversations, the latest first."""
         request = history_pb2.ListConversationsRequest(page_size=page_size, page_token=page_token)
         response: history_pb2.ListConversationsResponse = await self._ask(
-            self._history.ListConversations(request, timeout=_CALL_S)
+            self._history.ListConversations(request, timeout=self._answer_within_s)
         )
         return response
 
@@ -105,34 +113,44 @@ class Parley:
         """A stored conversation with its turns."""
         request = history_pb2.GetConversationRequest(conversation_id=conversation_id)
         response: history_pb2.GetConversationResponse = await self._ask(
-            self._history.GetConversation(request, timeout=_CALL_S)
+            self._history.GetConversation(request, timeout=self._answer_within_s)
         )
         return response
 
     async def rename_conversation(self, conversation_id: str, title: str) -> None:
         """Give it a title."""
         request = history_pb2.RenameConversationRequest(conversation_id=conversation_id, title=title)
-        await self._ask(self._history.RenameConversation(request, timeout=_CALL_S))
+        await self._ask(self._history.RenameConversation(request, timeout=self._answer_within_s))
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Delete it for good."""
         request = history_pb2.DeleteConversationRequest(conversation_id=conversation_id)
-        await self._ask(self._history.DeleteConversation(request, timeout=_CALL_S))
+        await self._ask(self._history.DeleteConversation(request, timeout=self._answer_within_s))
 
     # Engines.
 
     async def transcribe(
-        self, content: bytes, options: recognition_pb2.RecognitionOptions | None = None
+        self, content: bytes | Path, options: recognition_pb2.RecognitionOptions | None = None
     ) -> AsyncIterator[asr_pb2.RecognizeResponse]:
-        """Progress and transcripts of a recording: the bytes of a WAV, FLAC, OGG or MP3 file."""
+        """Progress and transcripts of a recording: a WAV, FLAC, OGG or MP3 file, or its bytes.
+
+        Closing the iterator stops the work. OSError when the file cannot be read.
+        """
+        # Opened here: inside the request stream gRPC would hide why it failed.
+        opened = (
+            await asyncio.to_thread(content.open, "rb") if isinstance(content, Path) else BytesIO(content)
+        )
 
         async def requests() -> AsyncIterator[asr_pb2.RecognizeRequest]:
             yield asr_pb2.RecognizeRequest(config=asr_pb2.RecognizeConfig(recognition=options))
-            for start in range(0, len(content), _FILE_CHUNK_BYTES):
-                yield asr_pb2.RecognizeRequest(content=content[start : start + _FILE_CHUNK_BYTES])
+            while piece := await asyncio.to_thread(opened.read, _FILE_CHUNK_BYTES):
+                yield asr_pb2.RecognizeRequest(content=piece)
 
-        async for response in self._stream(self._recognition.Recognize(requests(), timeout=_LONG_CALL_S)):
-            yield response
+        with opened:
+            call = self._recognition.Recognize(requests(), timeout=_LONG_CALL_S)
+            async with aclosing(self._stream(call)) as responses:
+                async for response in responses:
+                    yield response
 
     async def speak(
         self,
@@ -140,21 +158,33 @@ class Parley:
         options: synthesis_pb2.SynthesisOptions | None = None,
         output_audio: audio_pb2.AudioFormat | None = None,
     ) -> AsyncIterator[tts_pb2.SynthesizeResponse]:
-        """Speech of a text as it is made; WAV at 24 kHz unless `output_audio` says otherwise."""
+        """Speech of a text as it is made; WAV at 24 kHz unless `output_audio` says otherwise. Closing the iterator
+        stops the work.
+        """
         request = tts_pb2.SynthesizeRequest(text=text, synthesis=options, output_audio=output_audio)
-        async for response in self._stream(self._synthesis.Synthesize(request, timeout=_LONG_CALL_S)):
-            yield response
+        call = self._synthesis.Synthesize(request, timeout=_LONG_CALL_S)
+        async with aclosing(self._stream(call)) as responses:
+            async for response in responses:
+                yield response
 
     async def voices(self) -> list[synthesis_pb2.Voice]:
         """The voices, the default one first."""
-        response = await self._ask(self._synthesis.ListVoices(tts_pb2.ListVoicesRequest(), timeout=_CALL_S))
+        response = await self._ask(
+            self._synthesis.ListVoices(tts_pb2.ListVoicesRequest(), timeout=self._answer_within_s)
+        )
         return list(response.voices)
 
     async def models(self) -> dict[str, Iterable[Any]]:
         """The models of each service: asr, llm and tts."""
-        asr = await self._ask(self._recognition.ListModels(asr_pb2.ListModelsRequest(), timeout=_CALL_S))
-        llm = await self._ask(self._chat.ListModels(llm_pb2.ListModelsRequest(), timeout=_CALL_S))
-        tts = await self._ask(self._synthesis.ListModels(tts_pb2.ListModelsRequest(), timeout=_CALL_S))
+        asr = await self._ask(
+            self._recognition.ListModels(asr_pb2.ListModelsRequest(), timeout=self._answer_within_s)
+        )
+        llm = await self._ask(
+            self._chat.ListModels(llm_pb2.ListModelsRequest(), timeout=self._answer_within_s)
+        )
+        tts = await self._ask(
+            self._synthesis.ListModels(tts_pb2.ListModelsRequest(), timeout=self._answer_within_s)
+        )
         return {"asr": asr.models, "llm": llm.models, "tts": tts.models}
 
     async def _ask(self, call: Any) -> Any:
@@ -163,7 +193,7 @@ class Parley:
         except grpc.aio.AioRpcError as error:
             raise gateway_fault(error, self.target) from error
 
-    async def _stream(self, call: Any) -> AsyncIterator[Any]:
+    async def _stream(self, call: Any) -> AsyncGenerator[Any, None]:
         try:
             async for response in call:
                 yield response
@@ -173,7 +203,8 @@ class Parley:
             call.cancel()
 
 
-def gateway_fault(error: grpc.aio.AioRpcError, target: str) -> Fault:
-    """The fault of a call; when gRPC itself says UNAVAILABLE there is no gateway, and what to do is said."""
-    fault = fault_from_rpc_error(error)
-    return unreachable(target) if fault.reason == "UNAVAILABLE" else fault
+def _checked(target: str) -> str:
+    found = _TARGET.fullmatch(target)
+    if found is None or not 0 < int(found["port"] or 1) < 65_536:
+        raise Fault.caller("BAD_TARGET", f"a gateway is host:port, such as {DEFAULT_TARGET}, not {target}")
+    return target

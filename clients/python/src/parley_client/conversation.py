@@ -10,12 +10,15 @@ from parley.audio.v1 import audio_pb2
 from parley.gateway.v1 import conversation_config_pb2 as config_pb2
 from parley.gateway.v1 import conversation_events_pb2 as events_pb2
 from parley.gateway.v1 import conversation_service_pb2 as pb2
+from parley_client.faults import gateway_fault, too_late
 from parley_servicekit.faults import Fault
-from parley_servicekit.grpc_faults import fault_from_rpc_error
 
 
 class LiveConversation:
-    """Send speech, text and controls; iterate over what comes back. `ready` says what is in force."""
+    """Send speech, text and controls; iterate over what comes back. `ready` says what is in force.
+
+    Any task may send; one task at a time may iterate. Cancelling it, by a timeout too, ends the call.
+    """
 
     def __init__(self, call: Any, target: str) -> None:
         self._call = call
@@ -24,8 +27,15 @@ class LiveConversation:
         self._writing = asyncio.Lock()
         self.ready = events_pb2.SessionReady()
 
-    async def open(self, config: config_pb2.ConversationConfig) -> None:
-        """Send the config and wait for `ready`."""
+    async def open(self, config: config_pb2.ConversationConfig, within_s: float) -> None:
+        """Send the config and wait for `ready`. Fault GATEWAY_TOO_SLOW when it does not come within that time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._open(config)
+        except TimeoutError:
+            raise too_late(self._target) from None
+
+    async def _open(self, config: config_pb2.ConversationConfig) -> None:
         await self._send(pb2.ConverseRequest(config=config))
         async for response in self:
             if response.WhichOneof("response") == "ready":
@@ -82,14 +92,18 @@ class LiveConversation:
 
     async def _send(self, request: pb2.ConverseRequest) -> None:
         try:
-            async with self._writing:
-                await self._call.write(request)
+            # grpc.aio cancels the whole call when a write is cancelled; who gives up sending does not mean that.
+            await asyncio.shield(self._write(request))
         except grpc.aio.AioRpcError as error:
             raise self._fault(error) from error
         except Exception as error:
             if self._call.done():
                 raise await self._ended() from error
             raise
+
+    async def _write(self, request: pb2.ConverseRequest) -> None:
+        async with self._writing:
+            await self._call.write(request)
 
     async def _ended(self) -> Fault:
         """Why the call is over."""
@@ -105,13 +119,11 @@ class LiveConversation:
         return self._fault(error)
 
     def _fault(self, error: grpc.aio.AioRpcError) -> Fault:
-        fault = fault_from_rpc_error(error)
-        return unreachable(self._target) if fault.reason == "UNAVAILABLE" else fault
-
-
-def unreachable(target: str) -> Fault:
-    """There is no gateway, and what to do."""
-    return Fault.unavailable(
-        "GATEWAY_UNREACHABLE",
-        f"no gateway answers at {target}; start one with 'parley up', or set PARLEY_GATEWAY",
-    )
+        fault = gateway_fault(error, self._target)
+        if fault.reason == "GATEWAY_UNREACHABLE" and self.ready.conversation_id:
+            return Fault.unavailable(
+                "GATEWAY_GONE",
+                f"the gateway at {self._target} has gone; what was said is stored: continue conversation "
+                f"{self.ready.conversation_id} when it is back",
+            )
+        return fault

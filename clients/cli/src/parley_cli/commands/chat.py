@@ -1,17 +1,31 @@
 """`parley chat`: a typed conversation."""
 
-import asyncio
 import sys
+from contextlib import aclosing
 from typing import Annotated
 
 import typer
 
 from parley.gateway.v1 import conversation_config_pb2 as config_pb2
 from parley.gateway.v1 import conversation_events_pb2 as events_pb2
-from parley_cli.commands.talk import ConversationOption, JsonOption, PersonaOption, conversation_config
-from parley_cli.console import Captions, out, print_json
+from parley.gateway.v1 import conversation_service_pb2 as pb2
+from parley_cli.captions import YOU, Captions, print_json
+from parley_cli.commands.talk import (
+    ConversationOption,
+    JsonOption,
+    PersonaOption,
+    conversation_config,
+    print_how_to_continue,
+)
+from parley_cli.outcome import Outcome
+from parley_cli.running import run
+from parley_cli.screen import out
+from parley_cli.typed_lines import typed_lines
 from parley_client import LiveConversation, Parley
 from parley_servicekit.faults import FaultCode
+
+# What the end of a failed reply means is said by the error that follows it.
+_ANSWERED = (events_pb2.REPLY_OUTCOME_COMPLETED, events_pb2.REPLY_OUTCOME_INTERRUPTED)
 
 
 def chat(
@@ -20,38 +34,50 @@ def chat(
     conversation: ConversationOption = "",
     persona: PersonaOption = "",
 ) -> None:
-    """Type with Parley."""
+    """Type, and read the answer.
+
+    Without TEXT a conversation: each line, typed or from a pipe, is a turn.
+    """
     config = conversation_config(conversation, persona)
     config.output_modes.append(config_pb2.OUTPUT_MODE_TEXT)
-    asyncio.run(_chat(text, config, as_json))
+    run(_chat(text, config, as_json))
 
 
 async def _chat(text: str, config: config_pb2.ConversationConfig, as_json: bool) -> None:
+    outcome = Outcome()
+    is_person = sys.stdin.isatty() and not as_json
     async with Parley() as parley, parley.converse(config) as conversation:
-        is_answered = True
         if text:
-            is_answered = await _exchange(conversation, text, as_json)
+            await _exchange(conversation, text, as_json, outcome)
         else:
-            is_person = sys.stdin.isatty() and not as_json
-            while (line := await asyncio.to_thread(_read_line, is_person)) is not None:
-                if line.strip():
-                    await _exchange(conversation, line, as_json)
+            if is_person:
+                out.print("  type; Ctrl-D ends the conversation\n", style="dim")
+            await _exchange_lines(conversation, is_person, as_json, outcome)
         await conversation.end()
-        if not as_json:
-            out.print(f"\n  go on with --conversation {conversation.ready.conversation_id}", style="dim")
-    if not is_answered:
-        raise typer.Exit(1)
+    if not as_json:
+        print_how_to_continue(conversation.ready.conversation_id, "chat")
+    outcome.leave()
 
 
-def _read_line(is_person: bool) -> str | None:
+async def _exchange_lines(
+    conversation: LiveConversation, is_person: bool, as_json: bool, outcome: Outcome
+) -> None:
+    _prompt(is_person)
+    async with aclosing(typed_lines()) as lines:
+        async for line in lines:
+            if line.strip():
+                await _exchange(conversation, line, as_json, outcome)
+            _prompt(is_person)
+
+
+def _prompt(is_person: bool) -> None:
     if is_person:
-        print("  you ▸ ", end="", flush=True)
-    line = sys.stdin.readline()
-    return line.rstrip("\n") if line else None
+        out.print(YOU, end="", soft_wrap=True)
+        out.file.flush()
 
 
-async def _exchange(conversation: LiveConversation, text: str, as_json: bool) -> bool:
-    """One typed turn and what comes of it. Whether it was answered; the error that says why not is shown."""
+async def _exchange(conversation: LiveConversation, text: str, as_json: bool, outcome: Outcome) -> None:
+    """One typed turn and what comes of it."""
     captions = Captions()
     await conversation.send_text(text)
     async for response in conversation:
@@ -59,12 +85,14 @@ async def _exchange(conversation: LiveConversation, text: str, as_json: bool) ->
             print_json(response)
         else:
             captions.show(response)
-        match response.WhichOneof("response"):
-            case "reply_ended" if response.reply_ended.outcome != events_pb2.REPLY_OUTCOME_FAILED:
-                return True
-            # That recognition is away is an error too, but does not matter to who types.
-            case "error" if (
-                response.error.reply_id or response.error.status.code == FaultCode.INVALID_ARGUMENT.value
-            ):
-                return False
-    return False
+        if _is_refusal(response):
+            outcome.take(response)
+            return
+        if response.reply_ended.outcome in _ANSWERED:
+            return
+
+
+def _is_refusal(response: pb2.ConverseResponse) -> bool:
+    """Whether this turn will not be answered. That recognition is away is an error too, but not for who types."""
+    error = response.error
+    return bool(error.reply_id) or error.status.code == FaultCode.INVALID_ARGUMENT.value

@@ -1,17 +1,18 @@
 """`parley conversations`: what was said before."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC
 from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToDict
-from rich.table import Table
 from rich.text import Text
 
 from parley.gateway.v1 import history_service_pb2 as history_pb2
-from parley_cli.console import out
+from parley_cli.captions import PARLEY, YOU
+from parley_cli.running import run
+from parley_cli.screen import FlowingText, out, print_table
 from parley_client import Parley
 
 app = typer.Typer(help="Stored conversations.", no_args_is_help=True)
@@ -31,13 +32,15 @@ def list_conversations(
         if as_json:
             _print_json(page)
             return
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("conversation", "begun", "persona", "title"):
-            table.add_column(heading)
-        for each in page.conversations:
-            begun = each.create_time.ToDatetime().strftime("%Y-%m-%d %H:%M")
-            table.add_row(each.conversation_id, begun, each.persona, each.title)
-        out.print(table)
+        if not page.conversations:
+            out.print("  no conversations yet: 'parley talk' or 'parley chat' begins one")
+            return
+        rows = [
+            (each.conversation_id, _local_time(each), each.persona, each.title) for each in page.conversations
+        ]
+        print_table(("conversation", "begun", "persona", "title"), rows)
+        if page.next_page_token:
+            out.print(f"  there are more: parley conversations list -n {min(2 * count, 1000)}", style="dim")
 
     _with_parley(command)
 
@@ -52,34 +55,47 @@ def show(conversation_id: IdArgument, as_json: JsonOption = False) -> None:
             _print_json(found)
             return
         for turn in found.turns:
-            name = "you" if turn.speaker == history_pb2.SPEAKER_USER else "parley"
             offset_s = turn.start_offset.ToTimedelta().total_seconds()
-            mark = " …" if turn.was_interrupted else ""
-            out.print(
-                Text.assemble((f"  {offset_s:7.1f} s  ", "dim"), (f"{name:>6} ▸ ", "bold"), turn.text, mark)
-            )
+            name = YOU if turn.speaker == history_pb2.SPEAKER_USER else PARLEY
+            said = FlowingText(out, Text.assemble((f"{offset_s:8.1f} s", "dim"), name))
+            said.write(turn.text + (" …" if turn.was_interrupted else ""))
+            said.end()
 
     _with_parley(command)
 
 
 @app.command("rename")
-def rename(conversation_id: IdArgument, title: str) -> None:
+def rename(conversation_id: IdArgument, title: Annotated[str, typer.Argument(help="its new title")]) -> None:
     """Give a conversation a title."""
-    _with_parley(lambda parley: parley.rename_conversation(conversation_id, title))
+
+    async def command(parley: Parley) -> None:
+        await parley.rename_conversation(conversation_id, title)
+        out.print("  renamed")
+
+    _with_parley(command)
 
 
 @app.command("delete")
 def delete(conversation_id: IdArgument) -> None:
     """Delete a conversation for good."""
-    _with_parley(lambda parley: parley.delete_conversation(conversation_id))
+
+    async def command(parley: Parley) -> None:
+        await parley.delete_conversation(conversation_id)
+        out.print("  deleted")
+
+    _with_parley(command)
 
 
 def _with_parley(command: Callable[[Parley], Awaitable[None]]) -> None:
-    async def run() -> None:
+    async def connected() -> None:
         async with Parley() as parley:
             await command(parley)
 
-    asyncio.run(run())
+    run(connected())
+
+
+def _local_time(conversation: history_pb2.Conversation) -> str:
+    return conversation.create_time.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _print_json(message: history_pb2.ListConversationsResponse | history_pb2.GetConversationResponse) -> None:

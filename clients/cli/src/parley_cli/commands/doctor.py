@@ -1,6 +1,5 @@
 """`parley doctor`: what works, what does not, and what to do about it."""
 
-import asyncio
 import importlib.util
 import json
 import platform
@@ -9,9 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
-from parley_cli.console import out
+from parley_cli.profiles import Profile, child_specs
+from parley_cli.running import FAILED, run
+from parley_cli.screen import print_whole, printable
+from parley_cli.supervisor import SupervisorError, check_ports
 from parley_client import Fault, Parley
 
 
@@ -33,15 +36,25 @@ _ADVICE = {
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """Check this machine and the gateway. Exit code 1 when something is broken."""
-    findings = asyncio.run(_examine())
+    run(_doctor(as_json))
+
+
+async def _doctor(as_json: bool) -> None:
+    findings = await _examine()
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings]))
+        print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     else:
-        for finding in findings:
-            mark, style = {True: ("ok", "green"), False: ("!!", "red"), None: ("--", "dim")}[finding.is_good]
-            out.print(Text.assemble("  ", (mark, style), f"  {finding.subject:<12} {finding.text}"))
+        _print(findings)
     if any(finding.is_good is False for finding in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        mark, style = {True: ("ok", "green"), False: ("!!", "red"), None: ("--", "dim")}[finding.is_good]
+        table.add_row(Text(f"  {mark}", style), finding.subject, Text(printable(finding.text)))
+    print_whole(table)
 
 
 async def _examine() -> list[Finding]:
@@ -56,7 +69,7 @@ async def _examine() -> list[Finding]:
         try:
             status = await parley.status()
         except Fault as fault:
-            return [*findings, Finding("gateway", False, fault.message)]
+            return [*findings, Finding("gateway", False, fault.message), _ports()]
     findings.append(
         Finding(
             "gateway",
@@ -67,13 +80,24 @@ async def _examine() -> list[Finding]:
     for service in status.services:
         languages = ", ".join(service.language_codes)
         good = f"{service.default_model} ({languages})" if languages else service.default_model
-        text = good if service.is_serving else f"does not answer: {_ADVICE[service.service]}"
+        text = (
+            good if service.is_serving else f"does not answer: {_ADVICE.get(service.service, 'see its log')}"
+        )
         findings.append(Finding(service.service, service.is_serving, text))
     store = (
         "conversations are stored" if status.is_store_available else "away: conversations are queued on disk"
     )
     findings.append(Finding("store", status.is_store_available, f"{status.store}: {store}"))
     return findings
+
+
+def _ports() -> Finding:
+    """Whether 'parley up' could start here."""
+    try:
+        check_ports(child_specs(Profile.EMBEDDED, any_port=False))
+    except SupervisorError as error:
+        return Finding("ports", None, str(error))
+    return Finding("ports", True, "free: 'parley up' can start")
 
 
 def _microphone() -> Finding:

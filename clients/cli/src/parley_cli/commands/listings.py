@@ -1,20 +1,20 @@
 """`parley voices`, `parley models`, `parley personas`: what there is."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
-from rich.table import Table
 
-from parley_cli.console import out
-from parley_client import Parley
+from parley_cli.running import run
+from parley_cli.screen import print_table
+from parley_client import Fault, Parley
 
 voices_app = typer.Typer(help="Voices of the synthesis service.", no_args_is_help=True)
 models_app = typer.Typer(help="Models of the services.", no_args_is_help=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+_LANGUAGES_SHOWN_COUNT = 3
 
 
 @voices_app.command("list")
@@ -30,10 +30,12 @@ def list_voices(
         if as_json:
             _print_json(voices)
             return
-        rows = [(voice.name, ", ".join(voice.language_codes), voice.description) for voice in voices]
-        _print_table(("voice", "languages", "what it is"), rows)
+        if not voices:
+            raise Fault.not_found("NO_VOICE", f"no voice speaks {language}; see 'parley voices list'")
+        rows = [(voice.name, _shortened(voice.language_codes), voice.description) for voice in voices]
+        print_table(("voice", "languages", "what it is"), rows)
 
-    asyncio.run(command())
+    run(command())
 
 
 @models_app.command("list")
@@ -47,13 +49,19 @@ def list_models(as_json: JsonOption = False) -> None:
             print(json.dumps({name: [_as_dict(model) for model in each] for name, each in models.items()}))
             return
         rows = [
-            (service, model.name, ", ".join(model.language_codes), _size(model.size_bytes), model.description)
+            (
+                service,
+                model.name,
+                _shortened(model.language_codes),
+                _size(model.size_bytes),
+                model.description,
+            )
             for service, each in models.items()
             for model in each
         ]
-        _print_table(("service", "model", "languages", "size", "what it is"), rows)
+        print_table(("service", "model", "languages", "size", "what it is"), rows)
 
-    asyncio.run(command())
+    run(command())
 
 
 def personas(as_json: JsonOption = False) -> None:
@@ -65,22 +73,19 @@ def personas(as_json: JsonOption = False) -> None:
         if as_json:
             _print_json(found)
             return
-        _print_table(("persona", "what it does"), [(each.name, each.description) for each in found])
+        print_table(("persona", "what it does"), [(each.name, each.description) for each in found])
 
-    asyncio.run(command())
+    run(command())
 
 
 def _speaks(codes: Sequence[str], language: str) -> bool:
     return not language or any(code.lower().split("-")[0] == language.lower().split("-")[0] for code in codes)
 
 
-def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
+def _shortened(codes: Sequence[str]) -> str:
+    """The first few languages: some engines know a hundred."""
+    more_count = len(codes) - _LANGUAGES_SHOWN_COUNT
+    return ", ".join(codes[:_LANGUAGES_SHOWN_COUNT]) + (f" and {more_count} more" if more_count > 0 else "")
 
 
 def _print_json(messages: Sequence[Any]) -> None:

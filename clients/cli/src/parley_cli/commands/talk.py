@@ -1,6 +1,7 @@
 """`parley talk`: a spoken conversation, with a sound file or with microphone and loudspeaker."""
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,10 @@ import typer
 from parley.gateway.v1 import conversation_config_pb2 as config_pb2
 from parley.gateway.v1 import conversation_service_pb2 as pb2
 from parley_cli import microphone
-from parley_cli.console import Captions, err, out, print_json
+from parley_cli.captions import Captions, print_json
+from parley_cli.outcome import Outcome
+from parley_cli.running import run
+from parley_cli.screen import err, out
 from parley_cli.spoken_file import SpokenFile
 from parley_client import Parley
 
@@ -31,14 +35,19 @@ def talk(
     persona: PersonaOption = "",
     fast: Annotated[bool, typer.Option("--fast", help="speak the file faster than real time")] = False,
 ) -> None:
-    """Talk with Parley."""
+    """Talk, aloud or with sound files.
+
+    Without --input the microphone listens and the loudspeaker answers.
+
+    A file is spoken in real time, and waits while a reply goes on. Files: WAV, FLAC or OGG, up to an hour.
+    """
     config = conversation_config(conversation, persona)
     if input_file is None:
         if output_file is not None or fast:
             raise typer.BadParameter("--output and --fast go with --input")
-        asyncio.run(_talk_aloud(config, as_json))
+        run(_talk_aloud(config, as_json))
     else:
-        asyncio.run(_talk_file(config, input_file, output_file, as_json, fast))
+        run(_talk_file(config, input_file, output_file, as_json, fast))
 
 
 def conversation_config(conversation: str, persona: str) -> config_pb2.ConversationConfig:
@@ -52,34 +61,53 @@ def conversation_config(conversation: str, persona: str) -> config_pb2.Conversat
 async def _talk_file(
     config: config_pb2.ConversationConfig, source: Path, target: Path | None, as_json: bool, fast: bool
 ) -> None:
-    captions = Captions()
+    captions, outcome = Captions(), Outcome()
 
     def show(response: pb2.ConverseResponse, at_ms: float) -> None:
+        outcome.take(response)
         if as_json:
             print_json(response, at_ms=round(at_ms, 1))
         else:
             captions.show(response)
 
-    spoken = SpokenFile(source, is_fast=fast, show=show)
-    async with Parley() as parley:
-        await spoken.speak(parley, config, target)
+    try:
+        spoken = await asyncio.to_thread(SpokenFile, source, is_fast=fast, show=show)
+        async with Parley() as parley:
+            await spoken.speak(parley, config, target)
+    finally:
+        captions.end_line()
     if not as_json:
-        _say_how_it_went(spoken, source, target)
-    if spoken.error_count:
-        raise typer.Exit(1)
+        if spoken.turn_count == 0:
+            err.print(f"parley: nothing was understood in {source}: is there speech in it, and loud enough?")
+        print_how_to_continue(spoken.conversation_id, "talk")
+        if target is not None:
+            out.print(f"  replies written to {target}")
+    outcome.leave()
 
 
-def _say_how_it_went(spoken: SpokenFile, source: Path, target: Path | None) -> None:
-    if spoken.turn_count == 0:
-        err.print(f"parley: nothing was understood in {source}", markup=False)
-    out.print(f"\n  go on with --conversation {spoken.conversation_id}")
-    if target is not None:
-        out.print(f"  replies written to {target}", markup=False)
+def print_how_to_continue(conversation_id: str, command: str) -> None:
+    """The last line of a conversation."""
+    out.print(f"\n  go on: parley {command} --conversation {conversation_id}", style="dim", soft_wrap=True)
 
 
 async def _talk_aloud(config: config_pb2.ConversationConfig, as_json: bool) -> None:
-    captions = Captions()
-    if not as_json:
-        out.print("  speak; Ctrl-C ends the conversation (use a headset: without one Parley hears itself)\n")
+    captions, outcome = Captions(), Outcome()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+
+    def show(response: pb2.ConverseResponse) -> None:
+        outcome.take(response)
+        if as_json:
+            print_json(response)
+            return
+        if response.HasField("ready"):
+            out.print("  speak; Ctrl-C ends the conversation")
+            out.print("  (use a headset: through loudspeakers Parley hears itself)\n", style="dim")
+        captions.show(response)
+
     async with Parley() as parley:
-        await microphone.talk(parley, config, print_json if as_json else captions.show)
+        conversation_id = await microphone.talk(parley, config, show, stop)
+    captions.end_line()
+    if not as_json:
+        print_how_to_continue(conversation_id, "talk")
+    outcome.leave()

@@ -1,6 +1,5 @@
 """`parley transcribe`: what is said in sound files."""
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -12,8 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parley.asr.v1 import recognition_options_pb2 as recognition_pb2
 from parley.asr.v1 import recognition_service_pb2 as asr_pb2
-from parley_cli.console import err, out
-from parley_client import Parley
+from parley_cli.running import DONE, WRONG_USE, run
+from parley_cli.screen import err, printable
+from parley_client import Fault, Parley
+from parley_servicekit.faults import FaultCode
 
 
 class Format(StrEnum):
@@ -47,7 +48,7 @@ def transcribe(
         language_codes=[] if language == "auto" else [language],
         task=recognition_pb2.RecognitionTask.Value(f"RECOGNITION_TASK_{task.name}"),
     )
-    asyncio.run(_transcribe(files, form, options))
+    run(_transcribe(files, form, options))
 
 
 async def _transcribe(files: list[Path], form: Format, options: recognition_pb2.RecognitionOptions) -> None:
@@ -57,6 +58,7 @@ async def _transcribe(files: list[Path], form: Format, options: recognition_pb2.
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
     )
+    exit_code = DONE
     async with Parley() as parley:
         for file in files:
             with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
@@ -65,8 +67,18 @@ async def _transcribe(files: list[Path], form: Format, options: recognition_pb2.
                 def move(done_s: float, total_s: float | None) -> None:
                     progress.update(bar, completed=done_s, total=total_s)  # noqa: B023 - used within this round
 
-                transcripts = await _transcribe_one(parley, file, options, move)
-            out.print(render(form, file, transcripts), markup=False)
+                try:
+                    transcripts = await _transcribe_one(parley, file, options, move)
+                except Fault as fault:
+                    # A file that is no sound does not keep the others from being written down.
+                    if fault.code is not FaultCode.INVALID_ARGUMENT:
+                        raise
+                    err.print(f"parley: {file}: {printable(fault.message)}")
+                    exit_code = WRONG_USE
+                    continue
+            print(render(form, file, transcripts), flush=True)
+    if exit_code != DONE:
+        raise typer.Exit(exit_code)
 
 
 async def _transcribe_one(
@@ -76,8 +88,7 @@ async def _transcribe_one(
     move: Callable[[float, float | None], None],
 ) -> list[asr_pb2.Transcript]:
     transcripts: list[asr_pb2.Transcript] = []
-    content = await asyncio.to_thread(file.read_bytes)
-    async for response in parley.transcribe(content, options):
+    async for response in parley.transcribe(file, options):
         if response.HasField("progress"):
             progress = response.progress
             total_s = _seconds(progress.total_duration) if progress.HasField("total_duration") else None

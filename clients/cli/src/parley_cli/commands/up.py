@@ -1,24 +1,27 @@
 """`parley up`: start everything and keep it running. `parley demo`: the same, with a spoken question and answer."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import platformdirs
 import typer
 from rich.text import Text
 
 from parley_cli import demonstration
-from parley_cli.console import out
+from parley_cli.messages import message
 from parley_cli.profiles import Profile, child_specs
+from parley_cli.running import run
+from parley_cli.screen import out, printable
+from parley_cli.sound_files import check_writable
 from parley_cli.supervisor import ChildEvent, ChildSpec, Supervisor
+from parley_client import DEFAULT_TARGET
 
 
 def up(
@@ -30,21 +33,34 @@ def up(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print what happens as JSON lines")] = False,
 ) -> None:
-    """Start gateway, asr, llm and tts on this machine, and keep them running until Ctrl-C."""
-    asyncio.run(_up(profile, any_port, as_json))
+    """Start everything on this machine, until Ctrl-C.
+
+    Four processes: gateway, asr, llm and tts. One that dies is started again.
+    """
+    run(_until_told_to_stop(_up(profile, any_port, as_json), as_json))
 
 
 def demo() -> None:
-    """Start everything, ask a spoken question, hear the answer."""
-    asyncio.run(_demo())
+    """Start everything, ask aloud, hear the answer.
+
+    The question is a sound file that comes with Parley; the answer is written to demo-reply.wav.
+    """
+    run(_demo())
+
+
+async def _until_told_to_stop(serving: Coroutine[Any, Any, None], as_json: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(serving, name="up.serve")
+        await stop.wait()
+        if not as_json:
+            out.print("  stopping")
+        task.cancel()
 
 
 async def _up(profile: Profile, any_port: bool, as_json: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
     specs = child_specs(profile, any_port=any_port)
     supervisor = Supervisor(specs, log_folder(), _print_event_json if as_json else _print_event)
     async with supervisor.running():
@@ -53,21 +69,20 @@ async def _up(profile: Profile, any_port: bool, as_json: bool) -> None:
         if as_json:
             print(json.dumps({"event": "ready", "addresses": addresses, "metrics": metrics}), flush=True)
         else:
-            _print_ready(addresses)
-        await stop.wait()
-        if not as_json:
-            out.print("  stopping")
+            _print_ready(addresses["gateway"])
+        await asyncio.Event().wait()
 
 
 async def _demo() -> None:
-    quiet: list[ChildEvent] = []
+    reply_file = Path("demo-reply.wav")
+    check_writable(reply_file)
     specs = child_specs(Profile.EMBEDDED, any_port=True)
-    out.print("  starting four processes: gateway, asr, llm, tts")
+    out.print(f"  {message('demo_starting')}")
     # In a folder of its own: a demonstration leaves no conversation behind, and runs beside 'parley up'.
     with tempfile.TemporaryDirectory(prefix="parley-demo-") as state:
         specs = [_with_state(spec, state) for spec in specs]
-        async with Supervisor(specs, log_folder() / "demo", quiet.append).running():
-            await demonstration.demonstrate(_gateway(specs), Path("demo-reply.wav"))
+        async with Supervisor(specs, log_folder() / "demo", _print_death).running():
+            await demonstration.demonstrate(_gateway(specs), reply_file)
 
 
 def _with_state(spec: ChildSpec, folder: str) -> ChildSpec:
@@ -89,7 +104,12 @@ def log_folder() -> Path:
 
 def _print_event(event: ChildEvent) -> None:
     style = {"died": "red", "ready": "green"}.get(event.kind, "dim")
-    out.print(Text.assemble(f"  {event.name:<8}", (event.kind, style), f"  {event.detail}"))
+    out.print(Text.assemble(f"  {event.name:<8}", (event.kind, style), f"  {printable(event.detail)}"))
+
+
+def _print_death(event: ChildEvent) -> None:
+    if event.kind == "died":
+        _print_event(event)
 
 
 def _print_event_json(event: ChildEvent) -> None:
@@ -97,9 +117,10 @@ def _print_event_json(event: ChildEvent) -> None:
     print(json.dumps(line), flush=True)
 
 
-def _print_ready(addresses: dict[str, str]) -> None:
-    out.print(f"\n  ready: gateway {addresses['gateway']}", style="bold")
-    variable = "" if addresses["gateway"].endswith(":50050") else f"PARLEY_GATEWAY={addresses['gateway']} "
-    out.print(
-        f"  in another terminal: {variable}parley talk    (Ctrl-C here stops everything)\n", markup=False
-    )
+def _print_ready(gateway: str) -> None:
+    out.print(f"\n  {message('ready', gateway=gateway)}", style="bold")
+    out.print(f"  {message('in_another_terminal')}")
+    if gateway != DEFAULT_TARGET:
+        out.print(f"    export PARLEY_GATEWAY={gateway}", soft_wrap=True)
+    out.print("    parley talk   parley chat   parley doctor")
+    out.print(f"  {message('stop_with', logs=log_folder())}\n", style="dim", soft_wrap=True)
