@@ -33,7 +33,7 @@ class GrpcTextToSpeech:
         call: Any = self._stub.StreamingSynthesize(timeout=self._deadline_s)
         try:
             await writing(_SERVICE, call, call.write(_Request(config=_config(request))))
-            # Writing into a call that was refused meanwhile hides why (docs/decisions/0011).
+            # Writing into a call that was refused meanwhile hides why (docs/decisions/0008).
             await call.initial_metadata()
             yield GrpcSynthesisStream(call)
         finally:

@@ -2,7 +2,7 @@
 
 On aiohttp: closing or cancelling a stream closes its connection at once, which is what makes servers stop generating,
 and a token costs clearly less than through httpx, on which the `ollama` and `openai` packages are built
-(docs/decisions/0012-one-http-client-for-model-servers.md). What a server writes in an error is never passed on: it may
+(docs/decisions/0009-one-http-client-for-model-servers.md). What a server writes in an error is never passed on: it may
 quote the conversation.
 """
 
