@@ -54,7 +54,7 @@ lock: setup ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --all-extras --group pyproject.toml:dev $(addprefix --no-emit-package ,$(LOCAL_NAMES)) $(PYPROJECTS) -o requirements.lock
 
-bench: setup ## the benchmark kit (the next issue brings it)
+bench: setup ## the benchmark kit (a later version brings it)
 	@echo "The benchmark kit is not part of this version yet." >&2; exit 2
 
 clean: ## remove what make made

@@ -119,7 +119,9 @@ def test_the_pieces_in_which_audio_arrives_do_not_matter(recogniser: Any) -> Non
 def test_the_vocabulary_holds_the_domain_and_every_letter() -> None:
     """Nearly: texts that were added after the training are spelt with letters until the next one."""
     tokens = {line.split()[0] for line in (MODEL / "tokens.txt").read_text().splitlines()}
-    letters = {f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"} | set("abcdefghijklmnopqrstuvwxyz'")
+    letters = {f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"} | set(
+        "abcdefghijklmnopqrstuvwxyz'"
+    )
     assert letters <= tokens
     words = " ".join(domain_sentences()).split()
     assert sum(f"\u2581{word}" in tokens for word in words) >= 0.97 * len(words)

@@ -30,7 +30,7 @@ from parley_gateway.session.services import SessionServices
 from parley_gateway.session.session import Session
 from parley_servicekit.faults import Fault
 
-# Keys are a later issue; until then every conversation belongs to the one owner of the machine.
+# API keys come in a later version; until then every conversation belongs to the one owner of the machine.
 OWNER = "local"
 _CONFIG_WITHIN_S = 10.0
 _RETRY_AFTER_MS = 1000
