@@ -29,5 +29,7 @@ def check_writable(target: Path) -> None:
     probed = target if target.exists() else target.parent
     if not probed.exists():
         raise FileNotFoundError(2, "no such folder", str(probed))
+    if probed != target and not probed.is_dir():
+        raise NotADirectoryError(20, os.strerror(20), str(probed))
     if not os.access(probed, os.W_OK):
         raise PermissionError(13, os.strerror(13), str(target))
