@@ -31,7 +31,7 @@ def answered(text: str) -> pb2.ConverseResponse:
     return pb2.ConverseResponse(reply_text=events_pb2.ReplyText(reply_id=1, text=text))
 
 
-def ended(outcome: events_pb2.ReplyOutcome, heard_text: str = "") -> pb2.ConverseResponse:
+def ended(outcome: events_pb2.ReplyOutcome.ValueType, heard_text: str = "") -> pb2.ConverseResponse:
     return pb2.ConverseResponse(
         reply_ended=events_pb2.ReplyEnded(reply_id=1, outcome=outcome, heard_text=heard_text)
     )
