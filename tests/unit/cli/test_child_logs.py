@@ -77,6 +77,18 @@ def test_the_words_of_an_earlier_child_are_not_the_last_ones(tmp_path: Path) -> 
     assert logs.last_words("asr") == "it said nothing"
 
 
+@pytest.mark.parametrize("words", ["bye", "a long farewell with many words"])
+def test_all_that_a_child_said_after_a_rotation_counts(tmp_path: Path, words: str) -> None:
+    logs = ChildLogs(tmp_path, max_bytes=10)
+    write(logs, "earlier\n")
+    with logs.open("asr") as stream:
+        stream.write(b"x" * 20)
+        stream.flush()
+        logs.rotate("asr")
+        stream.write(words.encode())
+    assert logs.last_words("asr") == words
+
+
 def test_of_a_very_long_log_only_the_end_is_read(tmp_path: Path) -> None:
     logs = ChildLogs(tmp_path)
     write(logs, "\n" * 1_000_000 + json.dumps({"message": "the end"}))

@@ -36,6 +36,7 @@ class ChildLogs:
             if path.stat().st_size > self._max_bytes:
                 shutil.copyfile(path, path.with_suffix(".log.1"))
                 os.truncate(path, 0)
+                self._begun_at[name] = 0
 
     async def keep_bounded(self) -> None:
         """Rotate from time to time, until cancelled."""
@@ -48,8 +49,7 @@ class ChildLogs:
         """What a child said last, in one line: its JSON record's message, or the plain lines since it was started."""
         with self._path(name).open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            begun_at = self._begun_at.get(name, 0)
-            stream.seek(max(begun_at if begun_at <= size else 0, size - _LAST_WORDS_BYTES))
+            stream.seek(max(self._begun_at.get(name, 0), size - _LAST_WORDS_BYTES))
             lines = stream.read().decode(errors="replace").strip().splitlines()
         if not lines:
             return "it said nothing"
