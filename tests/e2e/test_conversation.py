@@ -42,21 +42,28 @@ async def test_a_spoken_question_gets_a_spoken_answer(stack: Stack, tmp_path) ->
 
 
 async def test_the_spoken_answer_is_what_was_written(stack: Stack, tmp_path) -> None:
-    """Our own recogniser reads the reply's audio back."""
-    async with conversing(stack.gateway) as person:
-        await person.say("fortune")
-        ended = await person.reply()
-    path = tmp_path / "reply.wav"
-    write_wav(path, person.audio(1), 24_000)
+    """Our own recogniser reads replies back. How well it can, its model card says; chance would be near 1."""
+    written: list[str] = []
+    heard: list[str] = []
+    async with conversing(stack.gateway, has_microphone=False) as person:
+        for count, text in enumerate(
+            ("hello", "how are you", "what can you do", "who are you", "good night"), start=1
+        ):
+            await person.conversation.send_text(text)
+            written.append((await person.reply(count)).heard_text)
     async with Parley(stack.gateway) as parley:
-        heard = [
-            response.transcript.text
-            async for response in parley.transcribe(path.read_bytes())
-            if response.HasField("transcript")
-        ]
-    rate = word_error_rate(ended.heard_text, " ".join(heard))
-    print(f"the reply read back: WER {rate:.2f}")
-    assert rate <= 0.34
+        for count in range(1, len(written) + 1):
+            path = tmp_path / f"reply-{count}.wav"
+            write_wav(path, person.audio(count), 24_000)
+            finals = [
+                response.transcript.text
+                async for response in parley.transcribe(path.read_bytes())
+                if response.HasField("transcript")
+            ]
+            heard.append(" ".join(finals))
+    rate = word_error_rate(" ".join(written), " ".join(heard))
+    print(f"{len(written)} replies read back: WER {rate:.2f}")
+    assert rate <= 0.5
 
 
 async def test_reply_audio_starts_before_the_last_word_is_written(stack: Stack) -> None:
@@ -84,7 +91,7 @@ async def test_the_second_turn_remembers_the_first(stack: Stack) -> None:
         await person.reply(1)
         await person.say("ask_name")
         second = await person.reply(2)
-    assert "anna" in second.heard_text.lower()
+    assert "lucy" in second.heard_text.lower()
 
 
 async def test_speech_during_a_reply_ends_it_and_only_what_was_heard_is_remembered(stack: Stack) -> None:
@@ -103,7 +110,9 @@ async def test_speech_during_a_reply_ends_it_and_only_what_was_heard_is_remember
     )
     async with Parley(stack.gateway) as parley:
         turns = (await parley.get_conversation(person.conversation_id)).turns
-    assert next(turn.text for turn in turns if turn.speaker == history_pb2.SPEAKER_ASSISTANT) == first.heard_text
+    assert (
+        next(turn.text for turn in turns if turn.speaker == history_pb2.SPEAKER_ASSISTANT) == first.heard_text
+    )
 
 
 async def test_the_client_can_stop_a_reply(stack: Stack) -> None:
@@ -173,4 +182,4 @@ async def test_a_conversation_goes_on_after_everything_was_killed_and_started_ag
             assert person.conversation.ready.turn_count == 1
             await person.say("ask_name")
             ended = await person.reply()
-    assert "anna" in ended.heard_text.lower()
+    assert "lucy" in ended.heard_text.lower()
