@@ -112,9 +112,6 @@ class ChatModelDouble:
         finally:
             self.running_count -= 1
 
-    async def warm_up(self, system_prompt: str) -> None:
-        raise NotImplementedError
-
 
 class TextToSpeechDouble:
     """Speaks each text as a phrase, 50 ms a character in chunks of 40 ms, as fast as it is taken.

@@ -250,9 +250,6 @@ class ChatModel(Protocol):
         upstream. Raises Fault.
         """
 
-    async def warm_up(self, system_prompt: str) -> None:
-        """Prefill a system prompt. Raises Fault."""
-
 
 @dataclass(frozen=True, slots=True)
 class SpeakingRequest:

@@ -5,7 +5,7 @@ Used by the adapters and by the proxied services.
 
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -13,7 +13,6 @@ import grpc.aio
 from parley_servicekit.faults import Fault, FaultCode
 from parley_servicekit.grpc_faults import fault_from_rpc_error
 
-Response = TypeVar("Response")
 # Session streams live as long as the session; everything shorter has a deadline of its own.
 STREAM_DEADLINE_S = 24 * 3600.0
 

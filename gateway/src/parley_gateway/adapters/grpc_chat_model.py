@@ -9,7 +9,7 @@ from parley.llm.v1.chat_service_pb2_grpc import ChatServiceStub
 from parley_gateway import wire
 from parley_gateway.conversation import Role
 from parley_gateway.ports import AnswerFinished, GenerationRequest, TextDelta
-from parley_gateway.service_calls import responses, service_fault
+from parley_gateway.service_calls import responses
 from parley_servicekit.faults import Fault
 
 _SERVICE = "llm"
@@ -45,15 +45,6 @@ class GrpcChatModel:
             call.cancel()
         if not is_finished:
             raise Fault.unavailable("LLM_STREAM_ENDED", "the llm service broke its answer off")
-
-    async def warm_up(self, system_prompt: str) -> None:
-        """See ChatModel.warm_up."""
-        try:
-            await self._stub.WarmUp(
-                llm_pb2.WarmUpRequest(system_prompt=system_prompt), timeout=self._deadline_s
-            )
-        except grpc.aio.AioRpcError as error:
-            raise service_fault(_SERVICE, error) from error
 
 
 def _request(request: GenerationRequest) -> llm_pb2.StreamingChatRequest:

@@ -11,6 +11,7 @@ from parley_gateway import conversation as log
 from parley_gateway import wire
 from parley_gateway.entrypoints.conversation_servicer import OWNER
 from parley_gateway.ports import ConversationStore
+from parley_servicekit.contract_faults import not_in_this_version
 from parley_servicekit.faults import Fault
 
 _PAGE_SIZE_DEFAULT = 50
@@ -67,7 +68,7 @@ class HistoryServicer(HistoryServiceServicer):
         self, request: pb2.ExportConversationRequest, context: Any
     ) -> None:
         """See the proto."""
-        raise Fault.unimplemented("UNIMPLEMENTED", "ExportConversation is not part of this version")
+        raise not_in_this_version("ExportConversation")
 
 
 def _conversation(conversation: log.Conversation) -> pb2.Conversation:

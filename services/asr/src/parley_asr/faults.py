@@ -5,24 +5,9 @@ from parley_servicekit.faults import Fault, FaultCode
 _RETRY_MS = 1000
 
 
-def bad_field(field: str, message: str) -> Fault:
-    """The request is wrong at `field` (dotted path from the message's root)."""
-    return Fault.caller("INVALID_FIELD", message, field=field)
-
-
-def not_honoured(field: str, message: str) -> Fault:
-    """The request asks for something that this service or model does not do."""
-    return Fault.caller("NOT_HONOURED", message, field=field)
-
-
 def bad_audio(field: str, message: str) -> Fault:
     """Audio that is not what its format says."""
     return Fault.caller("INVALID_AUDIO", message, field=field)
-
-
-def bad_order(message: str) -> Fault:
-    """Messages came in an order that the contract forbids."""
-    return Fault.caller("INVALID_ORDER", message, field="request")
 
 
 def at_capacity(stream_max_count: int) -> Fault:
@@ -33,11 +18,6 @@ def at_capacity(stream_max_count: int) -> Fault:
         retry_after_ms=_RETRY_MS,
         metadata={"streamMaxCount": str(stream_max_count)},
     )
-
-
-def not_in_this_version(method: str) -> Fault:
-    """An RPC of the contract that a later version fills."""
-    return Fault.unimplemented("NOT_IN_THIS_VERSION", f"{method} is not part of this version")
 
 
 def decoding_failed() -> Fault:

@@ -24,6 +24,7 @@ from parley_asr.recognition import Recognition
 from parley_asr.streaming_call import Engines
 from parley_audio.files import FileLimits, decode_file
 from parley_audio.pcm import AudioError, AudioFormat
+from parley_servicekit import contract_faults
 from parley_servicekit.faults import Fault
 
 _PROGRESS_INTERVAL_S = 0.25
@@ -61,14 +62,14 @@ class RecordingCall:
         """Take the recording in, recognise it, tell its transcripts in order."""
         first = await self._next_request()
         if first is None or first.WhichOneof("request") != "config":
-            raise faults.bad_order("the first message must be config")
+            raise contract_faults.invalid_order("the first message must be config")
         config = first.config
         audio_format = requests.recorded_format(config.input_audio, "config.input_audio")
         capabilities = self._engines.recognizer.capabilities
         hot_words = requests.hot_words(config.recognition, capabilities, "config.recognition")
         endpointing = requests.endpointing(config.endpointing, "config.endpointing")
         if endpointing.manual:
-            raise faults.bad_field(
+            raise contract_faults.invalid_field(
                 "config.endpointing.manual", "a recording is cut into utterances by silence"
             )
         with tempfile.TemporaryFile() as file:
@@ -106,12 +107,12 @@ class RecordingCall:
         size = 0
         while (request := await self._next_request()) is not None:
             if request.WhichOneof("request") != "content":
-                raise faults.bad_order("after config only content follows")
+                raise contract_faults.invalid_order("after config only content follows")
             size += len(request.content)
             if len(request.content) > CHUNK_MAX_BYTES:
-                raise faults.bad_field("content", f"at most {CHUNK_MAX_BYTES} bytes a message")
+                raise contract_faults.invalid_field("content", f"at most {CHUNK_MAX_BYTES} bytes a message")
             if size > self._limits.max_bytes:
-                raise faults.bad_field(
+                raise contract_faults.invalid_field(
                     "content", f"the recording is larger than {self._limits.max_bytes} bytes"
                 )
             file.write(request.content)

@@ -14,6 +14,7 @@ from parley_asr.call_record import recorded
 from parley_asr.metrics import Metrics
 from parley_asr.recording_call import RecordingCall, RecordingLimits
 from parley_asr.streaming_call import Engines, StreamingCall
+from parley_servicekit import contract_faults
 
 
 class Places:
@@ -70,15 +71,15 @@ class RecognitionServicer(service_grpc.RecognitionServiceServicer):
 
     async def PullModel(self, request: Any, context: Any) -> None:  # type: ignore[override]
         """Not in this version."""
-        raise faults.not_in_this_version("PullModel")
+        raise contract_faults.not_in_this_version("PullModel")
 
     async def RemoveModel(self, request: Any, context: Any) -> service_pb.RemoveModelResponse:
         """Not in this version."""
-        raise faults.not_in_this_version("RemoveModel")
+        raise contract_faults.not_in_this_version("RemoveModel")
 
     async def WatchLoad(self, request: Any, context: Any) -> None:  # type: ignore[override]
         """Not in this version."""
-        raise faults.not_in_this_version("WatchLoad")
+        raise contract_faults.not_in_this_version("WatchLoad")
 
     def _recorded(self, method: str) -> Any:
         return recorded(method, self._metrics, self._engines.clock)

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from parley.asr.v1 import recognition_service_pb2 as service_pb
-from parley_asr import faults, requests, responses
+from parley_asr import requests, responses
 from parley_asr.audio_input import AudioInput
 from parley_asr.call_record import CallRecord
 from parley_asr.events import RecognitionEvent
 from parley_asr.ports import RecognitionEngine, Samples, VoiceActivityEngine
 from parley_asr.recognition import Recognition, RecognitionLimits
+from parley_servicekit import contract_faults
 from parley_servicekit.faults import Fault
 
 _CONFIG_TIMEOUT_S = 10  # a call holds one of few places from its first moment on
@@ -83,7 +84,7 @@ class StreamingCall:
             self._record.outcome = "ABANDONED"
             return None
         if first.WhichOneof("request") != "config":
-            raise faults.bad_order("the first message must be config")
+            raise contract_faults.invalid_order("the first message must be config")
         return first.config
 
     async def _follow(self, audio_input: AudioInput, recognition: Recognition) -> None:
@@ -103,9 +104,9 @@ class StreamingCall:
                         await recognition.finish()
                         return
                     case "config":
-                        raise faults.bad_order("config comes once, first")
+                        raise contract_faults.invalid_order("config comes once, first")
                     case _:
-                        raise faults.bad_order("a message sets none of the fields of request")
+                        raise contract_faults.invalid_order("a message sets none of the fields of request")
             self._leave_if_draining(recognition)
         # grpc.aio ends the requests also when the client cancels or vanishes: that is no end of an utterance.
         self._record.outcome = "ABANDONED"

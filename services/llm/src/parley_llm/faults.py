@@ -8,16 +8,6 @@ from parley_servicekit.faults import Fault, FaultCode
 _RETRY_MS = 1000
 
 
-def invalid_field(field: str, message: str) -> Fault:
-    """The request is wrong at `field` (dotted path from the message's root)."""
-    return Fault.caller("INVALID_FIELD", message, field=field)
-
-
-def not_honoured(field: str, message: str) -> Fault:
-    """The request asks for something that this service or engine does not do."""
-    return Fault.caller("NOT_HONOURED", message, field=field)
-
-
 def prompt_too_long(field: str) -> Fault:
     """Even without its old turns the conversation does not fit the model's context."""
     return Fault.caller("PROMPT_TOO_LONG", "the text does not fit the model's context", field=field)
@@ -146,8 +136,3 @@ def upstream_malformed() -> Fault:
 def upstream_incomplete() -> Fault:
     """An answer that ended without saying that it is whole."""
     return Fault.unavailable("UPSTREAM_INCOMPLETE", "the model server broke the answer off")
-
-
-def not_in_this_version(method: str) -> Fault:
-    """An RPC of the contract that a later version fills."""
-    return Fault.unimplemented("NOT_IN_THIS_VERSION", f"{method} is not part of this version")

@@ -7,9 +7,9 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from parley.llm.v1 import chat_service_pb2, chat_service_pb2_grpc, generation_options_pb2
-from parley_llm import faults
 from parley_llm.chat import Chat, Finished
 from parley_llm.ports import FinishReason, Generation, Message, Role, Sampling
+from parley_servicekit import contract_faults
 
 _ROLES: dict[int, Role] = {
     chat_service_pb2.CHAT_ROLE_SYSTEM: "system",
@@ -69,14 +69,14 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
         self, request: chat_service_pb2.PullModelRequest, context: Any
     ) -> AsyncIterator[chat_service_pb2.PullModelResponse]:
         """Not in this version."""
-        raise faults.not_in_this_version("PullModel")
+        raise contract_faults.not_in_this_version("PullModel")
         yield  # makes it a stream
 
     async def WatchLoad(
         self, request: chat_service_pb2.WatchLoadRequest, context: Any
     ) -> AsyncIterator[chat_service_pb2.WatchLoadResponse]:
         """Not in this version."""
-        raise faults.not_in_this_version("WatchLoad")
+        raise contract_faults.not_in_this_version("WatchLoad")
         yield  # makes it a stream
 
 
@@ -84,9 +84,9 @@ def read_request(request: chat_service_pb2.StreamingChatRequest) -> Generation:
     """The request in domain words. Raises Fault for what the contract has and this version does not honour."""
     options = request.generation
     if options.tools:
-        raise faults.not_honoured("generation.tools", "tools are not honoured in this version")
+        raise contract_faults.not_honoured("generation.tools", "tools are not honoured in this version")
     if options.tool_choice:
-        raise faults.not_honoured("generation.tool_choice", "tools are not honoured in this version")
+        raise contract_faults.not_honoured("generation.tool_choice", "tools are not honoured in this version")
     return Generation(
         tuple(_read_message(index, message) for index, message in enumerate(request.messages)),
         _read_sampling(options),
@@ -97,12 +97,14 @@ def read_request(request: chat_service_pb2.StreamingChatRequest) -> Generation:
 
 def _read_message(index: int, message: chat_service_pb2.ChatMessage) -> Message:
     if message.role == chat_service_pb2.CHAT_ROLE_TOOL:
-        raise faults.not_honoured(f"messages[{index}].role", "tools are not honoured in this version")
+        raise contract_faults.not_honoured(
+            f"messages[{index}].role", "tools are not honoured in this version"
+        )
     if message.call_id:
-        raise faults.invalid_field(f"messages[{index}].call_id", "only the result of a tool has one")
+        raise contract_faults.invalid_field(f"messages[{index}].call_id", "only the result of a tool has one")
     role = _ROLES.get(message.role)
     if role is None:
-        raise faults.invalid_field(f"messages[{index}].role", "SYSTEM, USER or ASSISTANT")
+        raise contract_faults.invalid_field(f"messages[{index}].role", "SYSTEM, USER or ASSISTANT")
     return Message(role, message.text)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from parley_llm import faults
 from parley_llm.ports import Capabilities, Generation, Message, Sampling
+from parley_servicekit import contract_faults
 from parley_servicekit.faults import Fault
 
 MESSAGE_MAX_COUNT = 1000
@@ -26,7 +27,7 @@ def check_generation(generation: Generation, capabilities: Capabilities) -> None
 def check_model(name: str, capabilities: Capabilities, field: str) -> None:
     """Raises Fault for a name that the engine does not offer. Empty is the default model."""
     if len(name) > MODEL_MAX_CHARS:
-        raise faults.invalid_field(field, f"a model's name has at most {MODEL_MAX_CHARS} characters")
+        raise contract_faults.invalid_field(field, f"a model's name has at most {MODEL_MAX_CHARS} characters")
     if name and name not in capabilities.models:
         raise faults.model_not_found()
 
@@ -34,21 +35,23 @@ def check_model(name: str, capabilities: Capabilities, field: str) -> None:
 def check_system_prompt(text: str) -> None:
     """Raises Fault for a prompt of WarmUp that is too long."""
     if len(text.encode()) > TEXT_MAX_BYTES:
-        raise faults.invalid_field("system_prompt", "a text has at most 32 KiB of UTF-8")
+        raise contract_faults.invalid_field("system_prompt", "a text has at most 32 KiB of UTF-8")
 
 
 def _check_messages(messages: Sequence[Message]) -> None:
     if not 1 <= len(messages) <= MESSAGE_MAX_COUNT:
-        raise faults.invalid_field("messages", f"between 1 and {MESSAGE_MAX_COUNT} messages")
+        raise contract_faults.invalid_field("messages", f"between 1 and {MESSAGE_MAX_COUNT} messages")
     for index, message in enumerate(messages):
         if not message.text.strip():
-            raise faults.invalid_field(f"messages[{index}].text", "a message needs text")
+            raise contract_faults.invalid_field(f"messages[{index}].text", "a message needs text")
         if len(message.text.encode()) > TEXT_MAX_BYTES:
-            raise faults.invalid_field(f"messages[{index}].text", "a text has at most 32 KiB of UTF-8")
+            raise contract_faults.invalid_field(
+                f"messages[{index}].text", "a text has at most 32 KiB of UTF-8"
+            )
         if message.role == "system" and index > 0:
-            raise faults.invalid_field(f"messages[{index}].role", "a system message comes first")
+            raise contract_faults.invalid_field(f"messages[{index}].role", "a system message comes first")
     if messages[-1].role != "user":
-        raise faults.invalid_field(
+        raise contract_faults.invalid_field(
             f"messages[{len(messages) - 1}].role", "the last message has to be the user's"
         )
 
@@ -67,7 +70,7 @@ def _check_sampling(sampling: Sampling, capabilities: Capabilities) -> None:
             raise _out_of_range(f"stop[{index}]", f"between 1 and {STOP_MAX_CHARS} characters")
     for name in sorted(capabilities.refused_options):
         if getattr(sampling, name) is not None:
-            raise faults.not_honoured(f"generation.{name}", "this model server does not take it")
+            raise contract_faults.not_honoured(f"generation.{name}", "this model server does not take it")
 
 
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
@@ -77,4 +80,4 @@ def _check_range(name: str, value: float | None, low: float, high: float) -> Non
 
 
 def _out_of_range(name: str, wanted: str) -> Fault:
-    return faults.invalid_field(f"generation.{name}", f"{name}: {wanted}")
+    return contract_faults.invalid_field(f"generation.{name}", f"{name}: {wanted}")

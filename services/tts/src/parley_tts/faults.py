@@ -5,21 +5,6 @@ from parley_servicekit.faults import Fault, FaultCode
 _RETRY_MS = 1000
 
 
-def bad_field(field: str, message: str) -> Fault:
-    """The request is wrong at `field` (dotted path from the message's root)."""
-    return Fault.caller("INVALID_FIELD", message, field=field)
-
-
-def not_honoured(field: str, message: str) -> Fault:
-    """The request asks for something that this service or engine does not do."""
-    return Fault.caller("NOT_HONOURED", message, field=field)
-
-
-def bad_order(message: str) -> Fault:
-    """Messages came in an order that the contract forbids."""
-    return Fault.caller("INVALID_ORDER", message, field="request")
-
-
 def unknown_voice(hint: str, field: str) -> Fault:
     """There is no voice of that name."""
     return Fault.caller("UNKNOWN_VOICE", f"no such voice; {hint}", field=field)
@@ -85,11 +70,6 @@ def phrase_too_slow(limit_ms: int) -> Fault:
 def phrase_too_long(limit_s: int) -> Fault:
     """The engine goes on and on."""
     return Fault.internal("PHRASE_TOO_LONG", f"the speech engine made more than {limit_s} s of a phrase")
-
-
-def not_in_this_version(method: str) -> Fault:
-    """An RPC of the contract that a later version fills."""
-    return Fault.unimplemented("NOT_IN_THIS_VERSION", f"{method} is not part of this version")
 
 
 def unusable(message: str) -> Fault:

@@ -17,6 +17,7 @@ from parley.tts.v1 import synthesis_options_pb2 as options_pb
 from parley.tts.v1 import synthesis_service_pb2 as pb
 from parley.tts.v1 import synthesis_service_pb2_grpc as pb_grpc
 from parley_audio.pcm import AudioError, AudioFormat
+from parley_servicekit import contract_faults
 from parley_servicekit.faults import Fault, FaultCode, fault_in
 from parley_servicekit.grpc_faults import status_from_fault
 from parley_servicekit.logs import get_logger
@@ -110,9 +111,9 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
         """See the proto."""
         with self._running() as progress:
             if len(request.text.encode()) > _TEXT_MAX_BYTES:
-                raise faults.bad_field("text", "longer than 1 MiB")
+                raise contract_faults.invalid_field("text", "longer than 1 MiB")
             if _SPEAKABLE.search(request.text) is None:
-                raise faults.bad_field("text", "nothing in it can be spoken")
+                raise contract_faults.invalid_field("text", "nothing in it can be spoken")
             wish = read_options(request.synthesis)
             has_format = request.HasField("output_audio")
             audio_format = read_format(request.output_audio if has_format else None, is_live=False)
@@ -164,23 +165,23 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
 
     async def CreateVoice(self, requests: Any, context: Any) -> Never:
         """See the proto: not in this version."""
-        raise faults.not_in_this_version("CreateVoice")
+        raise contract_faults.not_in_this_version("CreateVoice")
 
     async def DeleteVoice(self, request: Any, context: Any) -> Never:
         """See the proto: not in this version."""
-        raise faults.not_in_this_version("DeleteVoice")
+        raise contract_faults.not_in_this_version("DeleteVoice")
 
     async def PullModel(self, request: Any, context: Any) -> Never:  # type: ignore[override]
         """See the proto: not in this version."""
-        raise faults.not_in_this_version("PullModel")
+        raise contract_faults.not_in_this_version("PullModel")
 
     async def RemoveModel(self, request: Any, context: Any) -> Never:
         """See the proto: not in this version."""
-        raise faults.not_in_this_version("RemoveModel")
+        raise contract_faults.not_in_this_version("RemoveModel")
 
     async def WatchLoad(self, request: Any, context: Any) -> Never:  # type: ignore[override]
         """See the proto: not in this version."""
-        raise faults.not_in_this_version("WatchLoad")
+        raise contract_faults.not_in_this_version("WatchLoad")
 
     def _synthesis(
         self,
@@ -227,7 +228,7 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
         if request is None:
             raise faults.abandoned()
         if request.WhichOneof("request") != "config":
-            raise faults.bad_order("the first message has to be config")
+            raise contract_faults.invalid_order("the first message has to be config")
         return request.config
 
     async def _read_text(
@@ -244,13 +245,13 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
                 synthesis.finish()
                 return
             if kind != "text":
-                raise faults.bad_order("after config come text and end_of_text")
+                raise contract_faults.invalid_order("after config come text and end_of_text")
             text_bytes = len(request.text.encode())
             total_bytes += text_bytes
             if text_bytes > _TEXT_MESSAGE_MAX_BYTES:
-                raise faults.bad_field("text", "longer than 32 KiB; send it in pieces")
+                raise contract_faults.invalid_field("text", "longer than 32 KiB; send it in pieces")
             if total_bytes > _TEXT_MAX_BYTES:
-                raise faults.bad_field("text", "more than 1 MiB in all")
+                raise contract_faults.invalid_field("text", "more than 1 MiB in all")
             progress.text_at = progress.text_at or time.monotonic()
             synthesis.push(request.text)
             await synthesis.wait_room()

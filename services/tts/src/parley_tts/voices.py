@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from parley_servicekit import contract_faults
 from parley_tts import faults
 from parley_tts.ports import Capabilities, SpeechOptions, Voice
 
@@ -34,7 +35,7 @@ class VoiceList:
     def choose(self, name: str, language_code: str) -> Voice:
         """The named voice, else the best for the language, else the default. Raises Fault naming a field."""
         if language_code and not _LANGUAGE_CODE.fullmatch(language_code):
-            raise faults.bad_field("synthesis.language_code", "not a BCP-47 language code")
+            raise contract_faults.invalid_field("synthesis.language_code", "not a BCP-47 language code")
         if name:
             voice = self.named(name)
             if language_code and not speaks(voice, language_code):
@@ -67,7 +68,7 @@ def check_ranges(options: SpeechOptions, capabilities: Capabilities) -> None:
     ):
         if not lowest <= value <= highest:
             what = f"{lowest:g} to {highest:g}" if lowest < highest else f"{lowest:g} only"
-            raise faults.not_honoured(
+            raise contract_faults.not_honoured(
                 f"synthesis.{field}", f"{capabilities.name} honours a {field} of {what}"
             )
 

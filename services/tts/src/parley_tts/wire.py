@@ -7,8 +7,8 @@ from google.protobuf.duration_pb2 import Duration
 from parley.audio.v1 import audio_pb2
 from parley.tts.v1 import synthesis_options_pb2 as options_pb
 from parley_audio.pcm import AudioError, AudioFormat, Encoding, duration_ns
+from parley_servicekit import contract_faults
 from parley_servicekit.faults import Fault
-from parley_tts import faults
 from parley_tts.audio_output import EncodedAudio
 from parley_tts.ports import SpeechOptions
 from parley_tts.synthesis import PhraseMarked
@@ -45,12 +45,14 @@ def read_options(message: options_pb.SynthesisOptions) -> Wish:
     for name, (lowest, highest) in _RANGES.items():
         value = given.get(name, 1.0)
         if not lowest <= value <= highest:  # NaN too
-            raise faults.bad_field(f"synthesis.{name}", f"must be {lowest:g} to {highest:g}")
+            raise contract_faults.invalid_field(f"synthesis.{name}", f"must be {lowest:g} to {highest:g}")
         factors[name] = value
     if len(message.voice) > _VOICE_MAX_CHARS:
-        raise faults.bad_field("synthesis.voice", f"longer than {_VOICE_MAX_CHARS} characters")
+        raise contract_faults.invalid_field("synthesis.voice", f"longer than {_VOICE_MAX_CHARS} characters")
     if len(message.language_code) > _LANGUAGE_MAX_CHARS:
-        raise faults.bad_field("synthesis.language_code", f"longer than {_LANGUAGE_MAX_CHARS} characters")
+        raise contract_faults.invalid_field(
+            "synthesis.language_code", f"longer than {_LANGUAGE_MAX_CHARS} characters"
+        )
     options = SpeechOptions(
         voice=message.voice,
         language_code=message.language_code,
@@ -67,11 +69,13 @@ def read_format(message: audio_pb2.AudioFormat | None, *, is_live: bool) -> Audi
         return AudioFormat(Encoding.PCM_S16LE if is_live else Encoding.WAV, _DEFAULT_RATE_HZ)
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise faults.bad_field("output_audio.encoding", "an encoding is needed")
+        raise contract_faults.invalid_field("output_audio.encoding", "an encoding is needed")
     if is_live and encoding in _FILE_ENCODINGS:
-        raise faults.bad_field("output_audio.encoding", f"{encoding.name} is a file; Synthesize makes files")
+        raise contract_faults.invalid_field(
+            "output_audio.encoding", f"{encoding.name} is a file; Synthesize makes files"
+        )
     if message.channel_count not in (0, 1):
-        raise faults.bad_field("output_audio.channel_count", "output is mono: 1, or 0 for it")
+        raise contract_faults.invalid_field("output_audio.channel_count", "output is mono: 1, or 0 for it")
     rate_hz = message.sample_rate_hertz
     if rate_hz == 0 and encoding in _FILE_ENCODINGS:
         rate_hz = _DEFAULT_RATE_HZ
@@ -83,7 +87,7 @@ def read_format(message: audio_pb2.AudioFormat | None, *, is_live: bool) -> Audi
 
 def bad_rate(error: AudioError) -> Fault:
     """The codec does not have the rate asked for."""
-    return faults.bad_field("output_audio.sample_rate_hertz", str(error))
+    return contract_faults.invalid_field("output_audio.sample_rate_hertz", str(error))
 
 
 def write_mark(mark: PhraseMarked, rate_hz: int) -> options_pb.PhraseMark:

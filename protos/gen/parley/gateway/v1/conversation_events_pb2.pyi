@@ -529,7 +529,7 @@ class ConversationError(_message.Message):
     reply_id: _builtins.int
     """The reply that failed; 0 = none."""
     fatal: _builtins.bool
-    """The stream ends after this message."""
+    """The stream ends after this message. Never set in this version: the status of the stream says why it ended."""
     @_builtins.property
     def status(self) -> _status_pb2.Status:
         """What and why: one ErrorInfo with the reason, and what to do."""

@@ -26,6 +26,7 @@ from parley_asr.ports import (
     StreamRequest,
     TimedWord,
 )
+from parley_servicekit import contract_faults
 
 _NO_SAMPLES: Samples = np.zeros(0, dtype=np.float32)
 _WORD_MAX_SAMPLE_COUNT = (
@@ -77,7 +78,7 @@ class SherpaStreamingEngine:
     async def open_stream(self, request: StreamRequest) -> "SherpaStream":
         """A fresh stream; hot words are not honoured by this adapter and end the request, not the process."""
         if request.hot_words:
-            raise faults.not_honoured("recognition.hot_words", "this model takes no hot words")
+            raise contract_faults.not_honoured("recognition.hot_words", "this model takes no hot words")
         return SherpaStream(self._decoder, self._recognizer.create_stream())
 
     async def close(self) -> None:
