@@ -42,6 +42,15 @@ class ScriptedVoice(BaseModel):
     language_codes: tuple[str, ...] = ("en",)
 
 
+class ScriptedPhrase(BaseModel):
+    """A delay of its own for phrases that contain when_spoken, whatever the case; the first that fits counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    when_spoken: str = Field(min_length=1, max_length=10_000)
+    first_audio_delay_ms: int = Field(ge=0, le=600_000)
+
+
 class SpeechScript(BaseModel):
     """What the engine does. tone_hertz 0 is silence; real_time_factor 0 is as fast as it can."""
 
@@ -59,6 +68,7 @@ class SpeechScript(BaseModel):
     voices: tuple[ScriptedVoice, ...] = Field(
         default=(ScriptedVoice(name="scripted"),), min_length=1, max_length=1000
     )
+    phrases: tuple[ScriptedPhrase, ...] = Field(default=(), max_length=10_000)
     failures: tuple[ScriptedFailure, ...] = ()
 
 
@@ -131,11 +141,14 @@ class ScriptedEngine:
         self._phrase_count += 1
         return self._failures.get(self._phrase_count)
 
-    def next_delay_s(self) -> float:
+    def next_delay_s(self, text: str) -> float:
         """Seconds before a phrase's first audio."""
-        return (
-            self._script.first_audio_delay_ms + self._random.uniform(0, self._script.delay_jitter_ms)
-        ) / 1000
+        delay_ms = self._script.first_audio_delay_ms
+        for phrase in self._script.phrases:
+            if phrase.when_spoken.lower() in text.lower():
+                delay_ms = phrase.first_audio_delay_ms
+                break
+        return (delay_ms + self._random.uniform(0, self._script.delay_jitter_ms)) / 1000
 
 
 class ScriptedStream:
@@ -159,7 +172,7 @@ class ScriptedStream:
         chunk = script.chunk_ms * script.sample_rate_hertz // 1000
         self._engine.running_count += 1
         try:
-            await asyncio.sleep(self._engine.next_delay_s())
+            await asyncio.sleep(self._engine.next_delay_s(text))
             for start in range(0, min(total, fails_at), chunk):
                 count = min(chunk, min(total, fails_at) - start)
                 await asyncio.sleep(count / script.sample_rate_hertz * script.real_time_factor)

@@ -1,0 +1,161 @@
+"""`running_load`: many people at once, in processes of their own, so that measuring does not disturb what is measured.
+
+    async with running_load(bench.folder, stack.gateway, plan, cpus={1}) as load:
+        await load.settled()                    # every session is open, or was refused
+        ...                                     # measure
+        records = await load.records()          # when the last one has left
+
+Run as `python -m bench.load SPEC.json` it is such a process: it reads the plan and writes the records.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.person import Person
+from bench.plan import Plan, plan_from_json
+from bench.records import SessionRecord, record_from_json
+from bench.speech import clip_frames
+
+_START_S = 30.0
+_STOP_S = 10.0
+# After the last planned frame: replies that are still played, and a machine that is behind.
+_GRACE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: asyncio.subprocess.Process
+    records_file: Path
+
+
+@dataclass
+class Load:
+    """People who are talking."""
+
+    workers: list[_Worker]
+    length_s: float
+
+    async def settled(self) -> None:
+        """Every session is open, or was refused. TimeoutError when that takes far longer than planned."""
+        async with asyncio.timeout(_START_S + self.length_s):
+            for worker in self.workers:
+                await _line(worker, "settled")
+
+    async def records(self) -> list[SessionRecord]:
+        """What they noted, by session; waits until the last one has left. TimeoutError when they do not."""
+        async with asyncio.timeout(self.length_s + _GRACE_S):
+            for worker in self.workers:
+                await _line(worker, "done")
+        read = [
+            record_from_json(each)
+            for worker in self.workers
+            for each in json.loads(worker.records_file.read_bytes())
+        ]
+        return sorted(read, key=lambda record: record.index)
+
+
+@asynccontextmanager
+async def running_load(
+    folder: Path, target: str, plan: Plan, *, cpus: set[int] | None = None, process_count: int = 1
+) -> AsyncIterator[Load]:
+    """People who do what `plan` says at `target`, in process_count processes on `cpus` (None: anywhere)."""
+    length_s = max((each.open_at_ms + each.frame_count * 20) / 1000 for each in plan.sessions)
+    workers: list[_Worker] = []
+    try:
+        for index in range(process_count):
+            workers.append(
+                await _start(folder, f"load-{index}", target, plan.part(index, process_count), cpus)
+            )
+        yield Load(workers, length_s)
+    finally:
+        for worker in workers:
+            await _stop(worker.process)
+
+
+async def run_load(
+    folder: Path, target: str, plan: Plan, *, cpus: set[int] | None = None, process_count: int = 1
+) -> list[SessionRecord]:
+    """`running_load` from beginning to end."""
+    async with running_load(folder, target, plan, cpus=cpus, process_count=process_count) as load:
+        await load.settled()
+        return await load.records()
+
+
+async def _start(folder: Path, name: str, target: str, plan: Plan, cpus: set[int] | None) -> _Worker:
+    records_file = folder / f"{name}-records.json"
+    spec_file = folder / f"{name}.json"
+    spec = {
+        "target": target,
+        "plan": plan.to_json(),
+        "cpus": sorted(cpus or ()),
+        "records_file": str(records_file),
+    }
+    spec_file.write_text(json.dumps(spec))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.load", str(spec_file),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    return _Worker(process, records_file)
+
+
+async def _line(worker: _Worker, wanted: str) -> None:
+    assert worker.process.stdout is not None
+    async for line in worker.process.stdout:
+        if line.strip() == wanted.encode():
+            return
+    raise RuntimeError(f"a load process ended with {await worker.process.wait()}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+# In the process itself.
+
+
+async def _talk(target: str, plan: Plan) -> list[SessionRecord]:
+    for session in plan.sessions:
+        for spoken in session.spoken:
+            clip_frames(spoken.clip, spoken.shift_samples)  # encoded before anybody has to be in time
+    people = [Person(target, session) for session in plan.sessions]
+    began_at_s = time.monotonic()
+
+    async def live(person: Person, open_at_ms: int) -> None:
+        await asyncio.sleep(max(0.0, began_at_s + open_at_ms / 1000 - time.monotonic()))
+        await person.converse()
+
+    async with asyncio.TaskGroup() as tasks:
+        for person, session in zip(people, plan.sessions, strict=True):
+            tasks.create_task(live(person, session.open_at_ms), name=f"person.{session.index}")
+        for person in people:
+            await person.is_settled.wait()
+        print("settled", flush=True)
+    return [person.record for person in people]
+
+
+def _main(spec_file: Path) -> None:
+    spec: dict[str, Any] = json.loads(spec_file.read_bytes())
+    if spec["cpus"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, spec["cpus"])
+    records = asyncio.run(_talk(spec["target"], plan_from_json(spec["plan"])))
+    Path(spec["records_file"]).write_text(json.dumps([record.to_json() for record in records]))
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

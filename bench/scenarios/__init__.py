@@ -1,0 +1,1 @@
+"""One file for each scenario, found by its name."""
