@@ -66,6 +66,12 @@ class StreamingRecognizeRequest(_message.Message):
     FINISH_UTTERANCE_FIELD_NUMBER: _builtins.int
     DISCARD_UTTERANCE_FIELD_NUMBER: _builtins.int
     END_OF_AUDIO_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    traceparent: _builtins.str
+    """Which trace the utterance under way belongs to: a W3C traceparent, since a call outlives many utterances and its
+    metadata comes but once. May come with any message after config; ignored where malformed or nobody is speaking.
+    Without it utterances belong to the traceparent in the call's metadata, if there is one.
+    """
     @_builtins.property
     def config(self) -> Global___StreamingRecognitionConfig:
         """First message, once."""
@@ -94,10 +100,11 @@ class StreamingRecognizeRequest(_message.Message):
         finish_utterance: Global___FinishUtterance | None = ...,
         discard_utterance: Global___DiscardUtterance | None = ...,
         end_of_audio: Global___EndOfAudio | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "discard_utterance", b"discard_utterance", "end_of_audio", b"end_of_audio", "finish_utterance", b"finish_utterance", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "discard_utterance", b"discard_utterance", "end_of_audio", b"end_of_audio", "finish_utterance", b"finish_utterance", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "discard_utterance", b"discard_utterance", "end_of_audio", b"end_of_audio", "finish_utterance", b"finish_utterance", "request", b"request", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "audio", "finish_utterance", "discard_utterance", "end_of_audio"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
