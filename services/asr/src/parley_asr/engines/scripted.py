@@ -9,8 +9,9 @@ The script is a JSON file:
 
 Utterance n of every live recognition is heard as the n-th entry, over and over again. A partial shows one
 word more per `word_ms` of audio. `decode_ms` and `finish_ms` are how slow the engine is, at most `jitter_ms`
-slower by chance (from `seed`). `failure` happens once `failure_at_ms` of the utterance has been fed, or at
-its end: `fault` (the utterance fails), `hang` (no answer) or `crash` (the process ends).
+slower by chance (from `seed`); they may be distributions too, such as {"p50_ms": 80, "p95_ms": 240}.
+`failure` happens once `failure_at_ms` of the utterance has been fed, or at its end: `fault` (the utterance
+fails), `hang` (no answer) or `crash` (the process ends).
 
 Its detector hears speech wherever the level of a window reaches -40 dBFS at the default threshold.
 """
@@ -34,6 +35,7 @@ from parley_asr.ports import (
     StreamRequest,
     TimedWord,
 )
+from parley_servicekit.scripted_delays import Delay, drawn_ms
 
 _SCRIPT_MAX_BYTES = 1 << 20
 _LEVEL_AT_DEFAULT_THRESHOLD = 0.01  # -40 dBFS
@@ -46,8 +48,8 @@ class ScriptedUtterance(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str = Field("", max_length=10_000)
-    decode_ms: int | None = Field(None, ge=0, le=600_000)
-    finish_ms: int | None = Field(None, ge=0, le=600_000)
+    decode_ms: Delay | None = None
+    finish_ms: Delay | None = None
     failure: Literal["fault", "hang", "crash"] | None = None
     failure_at_ms: int | None = Field(None, ge=0, le=600_000)
 
@@ -60,8 +62,8 @@ class Script(BaseModel):
     seed: int = 0
     language: str = Field("en", min_length=2, max_length=35)
     word_ms: int = Field(250, ge=1, le=60_000)
-    decode_ms: int = Field(0, ge=0, le=600_000)
-    finish_ms: int = Field(0, ge=0, le=600_000)
+    decode_ms: Delay = 0
+    finish_ms: Delay = 0
     jitter_ms: int = Field(0, ge=0, le=600_000)
     utterances: tuple[ScriptedUtterance, ...] = Field(min_length=1, max_length=10_000)
 
@@ -142,8 +144,8 @@ class ScriptedStream:
     def _heard_ms(self) -> int:
         return self._sample_count * 1000 // SAMPLE_RATE_HZ
 
-    async def _wait(self, own_ms: int | None, common_ms: int) -> None:
-        slow_ms = own_ms if own_ms is not None else common_ms
+    async def _wait(self, own: Delay | None, common: Delay) -> None:
+        slow_ms = drawn_ms(common if own is None else own, self._random)
         if self._script.jitter_ms:
             slow_ms += self._random.randint(0, self._script.jitter_ms)
         if slow_ms:

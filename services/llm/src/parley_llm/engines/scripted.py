@@ -9,6 +9,7 @@ No model at all, and ListModels says so. For tests, load and chaos. A script:
 """
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -20,8 +21,10 @@ from parley_llm import faults
 from parley_llm.context_window import estimate_prompt
 from parley_llm.ports import Capabilities, Completion, ContextOverflow, FinishReason, Generation, Model
 from parley_servicekit.faults import Fault, FaultCode
+from parley_servicekit.scripted_delays import Delay, drawn_ms
 
 _SCRIPT_MAX_BYTES = 4 << 20
+_CRASH_EXIT_CODE = 70
 _Milliseconds = Annotated[int, Field(ge=0, le=600_000)]
 
 
@@ -34,22 +37,28 @@ class ScriptedAnswer(_Strict):
 
     when_asked: only where the last message contains it, whatever the case; empty: in turn with the others.
     deltas: the pieces; repeated `repeat` times.
-    first_delta_ms, delta_ms: before the first piece and before each further one, give or take `jitter_ms`.
+    first_delta_ms, delta_ms: before the first piece and before each further one, give or take `jitter_ms`; or
+    distributions: {"p50_ms": 200, "p95_ms": 600}.
     fail_after: pieces after which it fails with `fail_code` and `fail_reason`; None: not at all.
     hang_after: pieces after which nothing comes any more; None: not at all.
+    stall_after, stall_ms: pieces after which nothing comes for so long; None: not at all.
+    crash_after: pieces after which the process ends; None: not at all.
     """
 
     when_asked: str = ""
     deltas: tuple[str, ...] = ()
     repeat: Annotated[int, Field(ge=1, le=100_000)] = 1
-    first_delta_ms: _Milliseconds = 0
-    delta_ms: _Milliseconds = 0
+    first_delta_ms: Delay = 0
+    delta_ms: Delay = 0
     jitter_ms: _Milliseconds = 0
     finish_reason: FinishReason = "stop"
     fail_after: Annotated[int | None, Field(ge=0)] = None
     fail_code: Literal["UNAVAILABLE", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"] = "UNAVAILABLE"
     fail_reason: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,61}[A-Z0-9]$")] = "SCRIPTED_FAILURE"
     hang_after: Annotated[int | None, Field(ge=0)] = None
+    stall_after: Annotated[int | None, Field(ge=0)] = None
+    stall_ms: _Milliseconds = 0
+    crash_after: Annotated[int | None, Field(ge=0)] = None
 
 
 class Script(_Strict):
@@ -124,8 +133,7 @@ class ScriptedEngine:
                         if answer.fail_code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
                         else None,
                     )
-                if answer.hang_after == index:
-                    await asyncio.Event().wait()
+                await _disturb(answer, index)
                 if index in (delta_count, generation.max_tokens):
                     break
                 await _pause(answer, index, jitter)
@@ -163,8 +171,17 @@ class ScriptedEngine:
         return self._in_turn[(self._asked_count - 1) % len(self._in_turn)]
 
 
+async def _disturb(answer: ScriptedAnswer, index: int) -> None:
+    if answer.crash_after == index:
+        os._exit(_CRASH_EXIT_CODE)
+    if answer.hang_after == index:
+        await asyncio.Event().wait()
+    if answer.stall_after == index:
+        await asyncio.sleep(answer.stall_ms / 1000)
+
+
 async def _pause(answer: ScriptedAnswer, index: int, jitter: random.Random) -> None:
-    pause_ms = answer.delta_ms if index else answer.first_delta_ms
+    pause_ms = drawn_ms(answer.delta_ms if index else answer.first_delta_ms, jitter)
     if answer.jitter_ms:
         pause_ms = max(0, pause_ms + jitter.randint(-answer.jitter_ms, answer.jitter_ms))
     await asyncio.sleep(pause_ms / 1000)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from parley_servicekit.scripted_delays import Delay, drawn_ms
 from parley_tts import faults
 from parley_tts.ports import Capabilities, Model, Samples, SpeechOptions, SpokenWord, Voice
 from parley_tts.voices import VoiceList, check_ranges
@@ -24,13 +25,17 @@ _CRASH_EXIT_CODE = 70
 
 
 class ScriptedFailure(BaseModel):
-    """phrase: which one fails, counted from 1 over the engine's life. after_ms: audio that it gives before."""
+    """phrase: which one fails, counted from 1 over the engine's life. after_ms: audio that it gives before.
+
+    stall goes on after stall_ms; all others end the phrase.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     phrase: int = Field(ge=1)
     after_ms: int = Field(default=0, ge=0)
-    kind: Literal["unavailable", "failed", "hang", "exit"] = "failed"
+    kind: Literal["unavailable", "failed", "hang", "stall", "exit"] = "failed"
+    stall_ms: int = Field(default=0, ge=0, le=600_000)
 
 
 class ScriptedVoice(BaseModel):
@@ -48,11 +53,14 @@ class ScriptedPhrase(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     when_spoken: str = Field(min_length=1, max_length=10_000)
-    first_audio_delay_ms: int = Field(ge=0, le=600_000)
+    first_audio_delay_ms: Delay
 
 
 class SpeechScript(BaseModel):
-    """What the engine does. tone_hertz 0 is silence; real_time_factor 0 is as fast as it can."""
+    """What the engine does. tone_hertz 0 is silence; real_time_factor 0 is as fast as it can.
+
+    first_audio_delay_ms: a number, or a distribution: {"p50_ms": 80, "p95_ms": 240}.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,7 +68,7 @@ class SpeechScript(BaseModel):
     ms_per_character: int = Field(default=60, ge=1, le=10_000)
     tone_hertz: float = Field(default=440.0, ge=0, le=20_000)
     chunk_ms: int = Field(default=100, ge=1, le=10_000)
-    first_audio_delay_ms: int = Field(default=0, ge=0, le=600_000)
+    first_audio_delay_ms: Delay = 0
     delay_jitter_ms: int = Field(default=0, ge=0, le=600_000)
     real_time_factor: float = Field(default=0.0, ge=0, le=100)
     is_fast: bool = False
@@ -143,12 +151,12 @@ class ScriptedEngine:
 
     def next_delay_s(self, text: str) -> float:
         """Seconds before a phrase's first audio."""
-        delay_ms = self._script.first_audio_delay_ms
+        delay = self._script.first_audio_delay_ms
         for phrase in self._script.phrases:
             if phrase.when_spoken.lower() in text.lower():
-                delay_ms = phrase.first_audio_delay_ms
+                delay = phrase.first_audio_delay_ms
                 break
-        return (delay_ms + self._random.uniform(0, self._script.delay_jitter_ms)) / 1000
+        return (drawn_ms(delay, self._random) + self._random.uniform(0, self._script.delay_jitter_ms)) / 1000
 
 
 class ScriptedStream:
@@ -168,21 +176,30 @@ class ScriptedStream:
         failure = self._engine.next_failure()
         per_character = script.ms_per_character * script.sample_rate_hertz / 1000 / self._options.speed
         total = round(len(text) * per_character)
-        fails_at = total if failure is None else failure.after_ms * script.sample_rate_hertz // 1000
-        chunk = script.chunk_ms * script.sample_rate_hertz // 1000
+        stops_at = (
+            total if failure is None else min(total, failure.after_ms * script.sample_rate_hertz // 1000)
+        )
         self._engine.running_count += 1
         try:
             await asyncio.sleep(self._engine.next_delay_s(text))
-            for start in range(0, min(total, fails_at), chunk):
-                count = min(chunk, min(total, fails_at) - start)
-                await asyncio.sleep(count / script.sample_rate_hertz * script.real_time_factor)
-                yield self._tone(start, count)
+            async for piece in self._tones(0, stops_at):
+                yield piece
             if failure is not None:
                 await _fail(failure)
+            async for piece in self._tones(stops_at, total):
+                yield piece
             for word in re.finditer(r"\S+", text):
                 yield SpokenWord(word.start(), round(word.start() * per_character))
         finally:
             self._engine.running_count -= 1
+
+    async def _tones(self, first: int, end: int) -> AsyncGenerator[Samples, None]:
+        rate_hz = self._script.sample_rate_hertz
+        chunk = self._script.chunk_ms * rate_hz // 1000
+        for start in range(first, end, chunk):
+            count = min(chunk, end - start)
+            await asyncio.sleep(count / rate_hz * self._script.real_time_factor)
+            yield self._tone(start, count)
 
     def _tone(self, start: int, count: int) -> Samples:
         tone_hz = self._script.tone_hertz * self._options.pitch
@@ -196,6 +213,9 @@ async def _fail(failure: ScriptedFailure) -> None:
         os._exit(_CRASH_EXIT_CODE)
     if failure.kind == "hang":
         await asyncio.Event().wait()
+    if failure.kind == "stall":
+        await asyncio.sleep(failure.stall_ms / 1000)
+        return
     if failure.kind == "unavailable":
         raise faults.engine_unavailable("scripted: unavailable")
     raise faults.phrase_failed("scripted: failed")
