@@ -11,6 +11,7 @@ Run as `python -m bench.load SPEC.json` it is such a process: it reads the plan 
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -49,8 +50,11 @@ class Load:
             for worker in self.workers:
                 await _line(worker, "settled")
 
-    async def records(self) -> list[SessionRecord]:
+    async def records(self, *, leave_now: bool = False) -> list[SessionRecord]:
         """What they noted, by session; waits until the last one has left. TimeoutError when they do not."""
+        if leave_now:
+            for worker in self.workers:
+                worker.process.terminate()
         async with asyncio.timeout(self.length_s + _GRACE_S):
             for worker in self.workers:
                 await _line(worker, "done")
@@ -64,16 +68,30 @@ class Load:
 
 @asynccontextmanager
 async def running_load(
-    folder: Path, target: str, plan: Plan, *, cpus: set[int] | None = None, process_count: int = 1
+    folder: Path,
+    target: str,
+    plan: Plan,
+    *,
+    cpus: set[int] | None = None,
+    process_count: int = 1,
+    times_from_settled: bool = False,
 ) -> AsyncIterator[Load]:
-    """People who do what `plan` says at `target`, in process_count processes on `cpus` (None: anywhere)."""
+    """People who do what `plan` says at `target`, in process_count processes on `cpus` (None: anywhere).
+
+    times_from_settled: frame and send lateness, gaps and reply audio count from when all sessions are open.
+    """
     length_s = max((each.open_at_ms + each.frame_count * 20) / 1000 for each in plan.sessions)
     workers: list[_Worker] = []
     try:
         for index in range(process_count):
-            workers.append(
-                await _start(folder, f"load-{index}", target, plan.part(index, process_count), cpus)
-            )
+            spec = {
+                "target": target,
+                "plan": plan.part(index, process_count).to_json(),
+                "cpus": sorted(cpus or ()),
+                "records_file": str(folder / f"load-{index}-records.json"),
+                "times_from_settled": times_from_settled,
+            }
+            workers.append(await _start(folder / f"load-{index}.json", spec))
         yield Load(workers, length_s)
     finally:
         for worker in workers:
@@ -89,21 +107,13 @@ async def run_load(
         return await load.records()
 
 
-async def _start(folder: Path, name: str, target: str, plan: Plan, cpus: set[int] | None) -> _Worker:
-    records_file = folder / f"{name}-records.json"
-    spec_file = folder / f"{name}.json"
-    spec = {
-        "target": target,
-        "plan": plan.to_json(),
-        "cpus": sorted(cpus or ()),
-        "records_file": str(records_file),
-    }
+async def _start(spec_file: Path, spec: dict[str, Any]) -> _Worker:
     spec_file.write_text(json.dumps(spec))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", str(spec_file),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    return _Worker(process, records_file)
+    return _Worker(process, Path(spec["records_file"]))
 
 
 async def _line(worker: _Worker, wanted: str) -> None:
@@ -128,7 +138,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 # In the process itself.
 
 
-async def _talk(target: str, plan: Plan) -> list[SessionRecord]:
+async def _talk(target: str, plan: Plan, *, times_from_settled: bool) -> list[SessionRecord]:
+    """Everybody's records, once all have left; SIGTERM lets them leave at once."""
     for session in plan.sessions:
         for spoken in session.spoken:
             clip_frames(spoken.clip, spoken.shift_samples)  # encoded before anybody has to be in time
@@ -139,12 +150,24 @@ async def _talk(target: str, plan: Plan) -> list[SessionRecord]:
         await asyncio.sleep(max(0.0, began_at_s + open_at_ms / 1000 - time.monotonic()))
         await person.converse()
 
-    async with asyncio.TaskGroup() as tasks:
-        for person, session in zip(people, plan.sessions, strict=True):
-            tasks.create_task(live(person, session.open_at_ms), name=f"person.{session.index}")
+    async def tell_settled() -> None:
         for person in people:
             await person.is_settled.wait()
+        if times_from_settled:
+            for person in people:
+                person.record.forget_times()
         print("settled", flush=True)
+
+    async with asyncio.TaskGroup() as tasks:
+        living = [tasks.create_task(tell_settled(), name="load.settled")]
+        for person, session in zip(people, plan.sessions, strict=True):
+            living.append(tasks.create_task(live(person, session.open_at_ms), name=f"person.{session.index}"))
+
+        def leave() -> None:
+            for each in living:
+                each.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
     return [person.record for person in people]
 
 
@@ -152,7 +175,8 @@ def _main(spec_file: Path) -> None:
     spec: dict[str, Any] = json.loads(spec_file.read_bytes())
     if spec["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, spec["cpus"])
-    records = asyncio.run(_talk(spec["target"], plan_from_json(spec["plan"])))
+    plan = plan_from_json(spec["plan"])
+    records = asyncio.run(_talk(spec["target"], plan, times_from_settled=spec["times_from_settled"]))
     Path(spec["records_file"]).write_text(json.dumps([record.to_json() for record in records]))
     print("done", flush=True)
 

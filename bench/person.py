@@ -224,9 +224,9 @@ class _Playing:
             self._reply_id = reply_id
             self._began_at_s = at_s - start_ms / 1000
         since_ms = (at_s - self._began_at_s) * 1000
-        lateness_ms = since_ms - max(start_ms, 0.0) if duration_ms > _LEAD_MS else None
-        if lateness_ms is None:
-            lateness_ms = since_ms - max(0.0, start_ms + duration_ms - _LEAD_MS)
+        # A chunk that is longer than the lead leaves when everything before it has been played.
+        paced_ms = max(0.0, min(start_ms, start_ms + duration_ms - _LEAD_MS))
+        lateness_ms = since_ms - paced_ms
         gap_ms = max(0.0, since_ms - start_ms)
         if gap_ms > 0:
             self._began_at_s += gap_ms / 1000

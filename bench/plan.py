@@ -20,7 +20,7 @@ END_SILENCE_MS = 640
 _GRID_SAMPLE_COUNT = GRID_FRAME_COUNT * FRAME_SAMPLE_COUNT
 _SCRIPT_MAX_COUNT = 200
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_MS_PER_CHARACTER = 60
+_MS_PER_CHARACTER = 30
 _FILLER = "and on it goes, "
 
 
@@ -42,9 +42,9 @@ class PlanShape:
 
     session_count: int = 1
     turn_count: int = 5
-    cycle_ms: int = 4800
+    cycle_ms: int = 4000
     lead_in_ms: int = 480
-    reply_ms: int = 1500
+    reply_ms: int = 750
     stagger_ms: int = 0
     anywhere_share: float = 0.0
     asr_final: Spread = Spread(20, 80)

@@ -69,6 +69,12 @@ class SessionRecord:
     send_lateness_ms: list[float] = field(default_factory=list)
     reply_audio_ms: float = 0.0
 
+    def forget_times(self) -> None:
+        """What came before counts no more: lateness, gaps and reply audio."""
+        self.reply_audio_ms = 0.0
+        for times in (self.frame_lateness_ms, self.gaps_ms, self.send_lateness_ms):
+            times.clear()
+
     def to_json(self) -> dict[str, Any]:
         """For another process; see `record_from_json`."""
         return asdict(self)

@@ -37,12 +37,13 @@ class Bench:
 class Plot:
     """A picture for the report. kind picks how it is drawn; `series` are what it is drawn from; see `bench.plots`.
 
-    cdf: series of values, drawn sorted; line: series of (x, y) points; bars: series of (label, value) stacked in rows.
+    cdf: series of values, drawn sorted; line: series of (x, y) points; bars: a row for each series, its (label, value)
+    one after the other; waterfall: the same, each row beginning where the one above it ends.
     x_marks, y_marks: lines with a label at a value, such as a budget.
     """
 
     title: str
-    kind: Literal["cdf", "line", "bars"]
+    kind: Literal["cdf", "line", "bars", "waterfall"]
     series: (
         "dict[str, list[float]] | dict[str, list[tuple[float, float]]] | dict[str, list[tuple[str, float]]]"
     )
