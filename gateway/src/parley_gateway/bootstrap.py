@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import grpc.aio
 from prometheus_client import REGISTRY
@@ -36,6 +37,7 @@ from parley_gateway.session.services import SessionServices
 from parley_gateway.settings import Settings
 from parley_servicekit.faults import Fault, FaultCode
 from parley_servicekit.grpc_client import ClientTls, open_channel
+from parley_servicekit.link_client import LinkChannel
 from parley_servicekit.process import Lifecycle, Start
 
 _PROXIED = {
@@ -48,6 +50,8 @@ SERVICE_NAMES = [
     "parley.gateway.v1.HistoryService",
     *(descriptor.full_name for descriptor in _PROXIED.values()),
 ]
+# Audio of a microphone comes in small pieces that are worth collecting; the rest is awaited by somebody.
+_MAY_WAIT = frozenset({"/parley.asr.v1.RecognitionService/StreamingRecognize"})
 _MILLISECONDS_AN_HOUR = 3_600_000
 
 
@@ -63,17 +67,18 @@ def starter(settings: Settings) -> Start:
             channels = {
                 name: await _channel(stack, target, settings) for name, target in _targets(settings).items()
             }
+            links = {name: LinkChannel(channel, _MAY_WAIT) for name, channel in channels.items()}
+            linking = [tasks.create_task(link.run(), name=f"links.{name}") for name, link in links.items()]
+            linked = cast(dict[str, grpc.aio.Channel], links)  # of a channel, they have what stubs use
             store = await _store(settings)
             stack.push_async_callback(store.close)
             queueing = tasks.create_task(store.run(), name="store.queue")
             metrics = GatewayMetrics(REGISTRY)
             metrics.store_degraded.set_function(lambda: float(store.is_degraded))
             services = SessionServices(
-                speech_to_text=GrpcSpeechToText(channels["asr"]),
-                chat_model=GrpcChatModel(channels["llm"], answer_deadline_ms=settings.answer_deadline_ms),
-                text_to_speech=GrpcTextToSpeech(
-                    channels["tts"], reply_deadline_ms=settings.reply_deadline_ms
-                ),
+                speech_to_text=GrpcSpeechToText(linked["asr"]),
+                chat_model=GrpcChatModel(linked["llm"], answer_deadline_ms=settings.answer_deadline_ms),
+                text_to_speech=GrpcTextToSpeech(linked["tts"], reply_deadline_ms=settings.reply_deadline_ms),
                 store=store,
                 metrics=metrics,
                 monotonic=time.monotonic,
@@ -101,8 +106,8 @@ def starter(settings: Settings) -> Start:
                 lifecycle.server.add_generic_rpc_handlers((proxy_handler(descriptor, name, channels[name]),))
             draining = tasks.create_task(_drain(lifecycle, conversations), name="gateway.drain")
             yield
-            draining.cancel()
-            queueing.cancel()
+            for task in (draining, queueing, *linking):
+                task.cancel()
 
     return start
 

@@ -21,8 +21,10 @@ _DRAINING = ("DRAINING", "going away, call again elsewhere")
 class Admission(grpc.aio.ServerInterceptor):
     """Closed until `open`; after `close` new RPCs are refused and those that run go on."""
 
-    def __init__(self, rpc_max_count: int) -> None:
+    def __init__(self, rpc_max_count: int, uncounted: frozenset[str] = frozenset()) -> None:
+        """uncounted: full names of methods that are let in while open, but neither counted nor waited for."""
         self.rpc_max_count = rpc_max_count
+        self._uncounted = uncounted
         self._refusal: tuple[str, str] | None = ("NOT_READY", "still starting")
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,6 +64,8 @@ class Admission(grpc.aio.ServerInterceptor):
         if self._refusal is not None:
             raise Fault.unavailable(*self._refusal, retry_after_ms=_RETRY_MS)
         handler = await continuation(handler_call_details)
+        if handler_call_details.method in self._uncounted:
+            return handler
         return None if handler is None else wrap_handler(handler, self._admit)
 
     def _admit(self, behaviour: Behaviour) -> Behaviour:

@@ -31,11 +31,13 @@ from typing import cast
 import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
+from parley.link.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from parley_servicekit.admission import Admission
 from parley_servicekit.faults import FaultCode, fault_in
 from parley_servicekit.grpc_faults import FaultInterceptor
 from parley_servicekit.grpc_handlers import LateServicers
 from parley_servicekit.grpc_server import MESSAGE_MAX_BYTES, bind, new_server
+from parley_servicekit.link_servicer import CONNECT, LinkServicer, find_method
 from parley_servicekit.logs import configure_logs, get_logger
 from parley_servicekit.metrics import serve_metrics
 from parley_servicekit.serving import Serving
@@ -107,18 +109,30 @@ def run(
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     message_max_bytes: int = MESSAGE_MAX_BYTES,
     rpc_max_count: int = 1000,
+    linked_service_names: Sequence[str] = (),
 ) -> int:
     """Run a process until it is told to stop; the result is its exit code.
 
     service_names: the gRPC services that `start` registers, for health and reflection.
     interceptors: run inside ours, so that they may raise Fault, and only for calls that are let in.
-    rpc_max_count: RPCs at once; more get RESOURCE_EXHAUSTED, AT_CAPACITY.
+    rpc_max_count: RPCs at once, over links or not; more get RESOURCE_EXHAUSTED, AT_CAPACITY.
+    linked_service_names: the services that other processes of Parley may also call over links.
     """
     configure_logs(settings.process_name(), settings.log_level, settings.log_format)
-    admission = Admission(rpc_max_count)
+    admission = Admission(rpc_max_count, uncounted=frozenset({CONNECT}))
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, start, service_names, admission, interceptors, message_max_bytes))
+            runner.run(
+                _serve(
+                    settings,
+                    start,
+                    service_names,
+                    admission,
+                    interceptors,
+                    message_max_bytes,
+                    linked_service_names,
+                )
+            )
     except Exception as error:
         fault = fault_in(error)
         if fault is None:
@@ -136,6 +150,7 @@ async def _serve(
     admission: Admission,
     interceptors: Sequence[grpc.aio.ServerInterceptor],
     message_max_bytes: int,
+    linked_service_names: Sequence[str],
 ) -> None:
     """The process within its event loop."""
     name = settings.process_name()
@@ -148,6 +163,10 @@ async def _serve(
     servicers = LateServicers()
     server.add_generic_rpc_handlers((servicers,))
     lifecycle = Lifecycle(servicers, serving)
+    if linked_service_names:
+        find = find_method([*ours, *interceptors], servicers, linked_service_names)
+        links = LinkServicer(find, lifecycle.draining, f"{name}.parley")
+        add_LinkServiceServicer_to_server(links, lifecycle.server)
     await serving.register(server)
     reflection.enable_server_reflection([*service_names, *_OWN_SERVICES], server)
     async with AsyncExitStack() as stack:

@@ -16,6 +16,7 @@ def main() -> None:
             settings,
             starter(settings),
             service_names=[SERVICE_NAME],
+            linked_service_names=[SERVICE_NAME],
             rpc_max_count=rpc_max_count(settings),
         )
     )

@@ -32,7 +32,7 @@ def run_process(settings: Settings) -> int:
         async with _serving(settings, lifecycle):
             yield
 
-    return run(settings, start, service_names=[SERVICE_NAME])
+    return run(settings, start, service_names=[SERVICE_NAME], linked_service_names=[SERVICE_NAME])
 
 
 @asynccontextmanager

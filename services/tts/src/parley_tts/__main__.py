@@ -24,6 +24,7 @@ def main() -> None:
             settings,
             new_start(settings),
             service_names=[SERVICE_NAME],
+            linked_service_names=[SERVICE_NAME],
             message_max_bytes=_MESSAGE_MAX_BYTES,
             rpc_max_count=settings.max_streams + _RPC_HEADROOM_COUNT,
         )
