@@ -5,8 +5,11 @@ from collections import deque
 
 from parley_gateway.session.outputs import Output, Ready, ReplyAudio, ReplyPhrase, ReplyText
 
-# Above this a producer waits: at 300 ms of lead and 40 ms frames a client that reads never comes near it.
+# Above this a producer waits: a client that reads never comes near it.
 _OUTPUT_MAX_COUNT = 256
+# Above this there is no room for more audio. It comes at the pace of playing, so a client that reads leaves none
+# lying; for one that does not, this and what gRPC buffers stay under a second.
+_AUDIO_MAX_MS = 200.0
 
 
 class Outbox:
@@ -17,6 +20,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._outputs: deque[Output] = deque()
+        self._audio_ms = 0.0
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
         self._is_open = False
@@ -30,10 +34,22 @@ class Outbox:
             await self._writable.wait()
         self.put_now(output)
 
+    @property
+    def has_room_for_audio(self) -> bool:
+        """Whether little enough audio waits for the client."""
+        return self._audio_ms < _AUDIO_MAX_MS or self._is_closed
+
+    async def wait_room_for_audio(self) -> None:
+        """Return when there is some, or the outbox is closed."""
+        while not self.has_room_for_audio:
+            self._writable.clear()
+            await self._writable.wait()
+
     def put_now(self, output: Output) -> None:
         """The same without waiting, for the few outputs of a session that ends: the bound does not hold for them."""
         if not self._is_closed and not self._is_silenced(output):
             self._outputs.append(output)
+            self._audio_ms += _audio_ms(output)
             self._readable.set()
 
     def open(self, ready: Ready) -> None:
@@ -46,6 +62,7 @@ class Outbox:
         """Drop what is still here of replies up to this one, now and later."""
         self._silenced_reply_id = max(self._silenced_reply_id, reply_id)
         self._outputs = deque(output for output in self._outputs if not self._is_silenced(output))
+        self._audio_ms = sum(map(_audio_ms, self._outputs))
         self._writable.set()
 
     async def get(self) -> Output | None:
@@ -56,7 +73,9 @@ class Outbox:
             self._readable.clear()
             await self._readable.wait()
         self._writable.set()
-        return self._outputs.popleft()
+        output = self._outputs.popleft()
+        self._audio_ms -= _audio_ms(output)
+        return output
 
     def close(self) -> None:
         """Nothing more will be put; `get` gives what is left, and nothing at all if it was never opened."""
@@ -69,3 +88,7 @@ class Outbox:
             isinstance(output, ReplyText | ReplyPhrase | ReplyAudio)
             and output.reply_id <= self._silenced_reply_id
         )
+
+
+def _audio_ms(output: Output) -> float:
+    return output.audio.duration_ms if isinstance(output, ReplyAudio) else 0.0

@@ -191,11 +191,13 @@ class Reply:
         await self._mark_playback()
 
     async def _wait_for_turn_of(self, audio: Audio) -> None:
-        """Return, without giving way afterwards, when the reply is not paused and the client has room for `audio`."""
+        """Return, without giving way afterwards, when the reply is not paused and the client is to get `audio` now."""
         while True:
             # Not just `wait`: it returns also when the reply was paused again before this task could go on.
             if not self._may_sound.is_set():
                 await self._may_sound.wait()
+            elif not self._services.outbox.has_room_for_audio:
+                await self._services.outbox.wait_room_for_audio()
             elif (wait_ms := self.playout.wait_ms(audio.duration_ms, self._services.now_ms())) > 0:
                 await asyncio.sleep(wait_ms / 1000)
             else:

@@ -1,6 +1,9 @@
 """`Outbox`: order, the bound, silence, and the end."""
 
 import asyncio
+from collections.abc import Callable
+
+import pytest
 
 from parley_gateway.ports import Audio
 from parley_gateway.session.outbox import Outbox
@@ -76,6 +79,35 @@ async def test_silence_takes_back_what_waits_of_the_reply_and_all_before_it_now_
     await outbox.put(ReplyText(1, "late"))
     await outbox.put(kept[1])
     assert await everything(outbox) == [READY, *kept]
+
+
+async def test_there_is_room_for_little_audio_until_some_is_taken() -> None:
+    outbox = opened()
+    assert await outbox.get() == READY
+    chunk = ReplyAudio(1, Audio((b"\0\0",), 0.0, 100.0))
+    for _ in range(2):
+        assert outbox.has_room_for_audio
+        await outbox.put(chunk)
+    assert not outbox.has_room_for_audio
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(outbox.wait_room_for_audio(), name="wait")
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        assert await outbox.get() == chunk
+    assert outbox.has_room_for_audio
+
+
+@pytest.mark.parametrize("free", [lambda outbox: outbox.silence(1), lambda outbox: outbox.close()])
+async def test_silence_and_the_end_let_those_go_on_who_wait_for_room_for_audio(
+    free: Callable[[Outbox], None],
+) -> None:
+    outbox = opened()
+    for _ in range(5):
+        await outbox.put(ReplyAudio(1, Audio((b"\0\0",), 0.0, 100.0)))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(outbox.wait_room_for_audio(), name="wait")
+        await asyncio.sleep(1)
+        free(outbox)
 
 
 async def test_silence_lets_those_go_on_who_wait_for_room_without_putting_anything() -> None:
