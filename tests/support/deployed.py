@@ -62,7 +62,7 @@ def variable_queries() -> list[tuple[str, str, str]]:
     for name in DASHBOARDS:
         for variable in dashboard(name)["templating"]["list"]:
             if variable["type"] == "query":
-                inside = variable["definition"].removeprefix("label_values(").removesuffix(")")
+                inside = variable["query"]["query"].removeprefix("label_values(").removesuffix(")")
                 series, _, label = inside.rpartition(",")
                 found.append((name, with_variables(series), label.strip()))
     return found

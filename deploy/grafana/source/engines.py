@@ -175,13 +175,14 @@ def processes() -> Section:
             ),
             lines(
                 "CPU",
-                "Cores that each process uses. Children (speech synthesis, model check) are not counted in.",
+                "Cores that each process uses. Engines that run in a child process (llama.cpp, espeak-ng) are not"
+                " counted in.",
                 [Query(f"rate(process_cpu_seconds_total{SELECTED}[$window])", "{{job}} {{instance}}")],
                 scale=Scale("suffix: cores"),
             ),
             lines(
                 "Memory",
-                "Resident memory of each process. A line that only rises is a leak.",
+                "Resident memory of each process without engines in child processes. A line that only rises is a leak.",
                 [Query(f"process_resident_memory_bytes{SELECTED}", "{{job}} {{instance}}")],
                 scale=Scale("bytes"),
                 size=(8, 8),

@@ -60,7 +60,6 @@ def label_variable(name: str, label: str, expression: str) -> Json:
         "label": label,
         "type": "query",
         "datasource": DATASOURCE,
-        "definition": expression,
         "query": {"query": expression, "refId": name},
         "refresh": 2,  # whenever the time range changes: replicas come and go
         "sort": 1,

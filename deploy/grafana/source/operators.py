@@ -14,11 +14,13 @@ from panels import (
     Query,
     Scale,
     bars,
+    cells,
     color,
     limits,
     lines,
     stat,
     table,
+    timeline,
     words,
 )
 
@@ -65,7 +67,7 @@ def _health() -> Section:
                 "Whether each gateway can use asr, llm and tts. One may be up and yet not ready.",
                 Query("min by (service) (parley_gateway_upstream_up)", "{{service}}"),
                 scale=Scale("short", _IS_UP, mappings=_UP_OR_DOWN),
-                size=(6, 6),
+                size=(5, 6),
                 no_value="NO GATEWAY",
                 has_graph=False,
             ),
@@ -77,7 +79,7 @@ def _health() -> Section:
                 scale=Scale(
                     "short", limits((1, RED)), mappings=words({"0": ("in order", GREEN), "1": ("AWAY", RED)})
                 ),
-                size=(4, 6),
+                size=(3, 6),
                 no_value="NO GATEWAY",
                 has_graph=False,
             ),
@@ -97,7 +99,8 @@ def _health() -> Section:
                     "resource": "Resource",
                     "queue": "Queue",
                 },
-                size=(6, 6),
+                overrides=[cells("Severity", words({"page": ("page", RED), "ticket": ("ticket", YELLOW)}))],
+                size=(8, 6),
             ),
             lines(
                 "Processes that answer",
@@ -113,16 +116,22 @@ def _health() -> Section:
                 scale=Scale("short", limits((3, RED))),
                 size=(8, 7),
             ),
-            lines(
-                "Engines and draining",
-                "0: the llm or tts process runs, but its engine (a model server, a model) cannot answer. Draining: 1"
-                " while a gateway goes away and takes no new sessions.",
+            timeline(
+                "What was in order when",
+                "Red: a gateway could not use a service, an engine (model server, model) could not answer although its"
+                " process ran, a store was away, or a gateway was going away and took no new sessions.",
                 [
+                    Query("min by (service) (parley_gateway_upstream_up)", "gateways can use {{service}}"),
                     Query('parley_llm_engine_available{instance=~"$instance"}', "llm engine {{instance}}"),
                     Query('parley_tts_engine_available{instance=~"$instance"}', "tts engine {{instance}}"),
-                    Query('parley_gateway_is_draining{instance=~"$instance"}', "draining {{instance}}"),
+                    Query(
+                        '1 - parley_gateway_store_degraded{instance=~"$instance"}', "store of {{instance}}"
+                    ),
+                    Query(
+                        '1 - parley_gateway_is_draining{instance=~"$instance"}', "{{instance}} takes sessions"
+                    ),
                 ],
-                scale=Scale("short", maximum=1),
+                scale=Scale("short", _IS_UP, mappings=words({"1": ("in order", GREEN), "0": ("NOT", RED)})),
                 size=(8, 7),
             ),
         ],

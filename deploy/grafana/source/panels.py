@@ -81,6 +81,25 @@ def color(name: str, value: str) -> Json:
     }
 
 
+def unit(name: str, value: str) -> Json:
+    """One series in a unit of its own, on an axis at the right."""
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": "unit", "value": value}, {"id": "custom.axisPlacement", "value": "right"}],
+    }
+
+
+def cells(column: str, mappings: Sequence[Json]) -> Json:
+    """A table's column whose values are shown as coloured words."""
+    return {
+        "matcher": {"id": "byName", "options": column},
+        "properties": [
+            {"id": "mappings", "value": list(mappings)},
+            {"id": "custom.cellOptions", "value": {"type": "color-text"}},
+        ],
+    }
+
+
 def stat(
     title: str,
     description: str,
@@ -154,6 +173,20 @@ def bars(
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
     return _panel("bargauge", title, description, queries, scale.defaults(), options, size, is_instant=True)
+
+
+def timeline(
+    title: str,
+    description: str,
+    queries: Sequence[Query],
+    *,
+    scale: Scale,
+    size: tuple[int, int] = (12, 8),
+) -> Json:
+    """A row for each series, coloured by its state at each moment. scale: with words for the states."""
+    options = {"mergeValues": True, "showValue": "never", "rowHeight": 0.9, "alignValue": "left"}
+    options |= {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": False}}
+    return _panel("state-timeline", title, description, queries, scale.defaults(), options, size)
 
 
 def table(

@@ -16,12 +16,14 @@ from panels import (
     Query,
     Scale,
     bars,
+    cells,
     color,
     heatmap,
     limits,
     lines,
     stat,
     table,
+    unit,
     words,
 )
 
@@ -91,6 +93,7 @@ def _now() -> Section:
                 "Voice to voice of the turn that ended last (a mean where several ended within 10 s): from the last"
                 " sample of speech to the first sample of the reply. Yellow above 0.7 s, red above 1.2 s.",
                 Query(_latest_turn()),
+                has_graph=False,
                 scale=Scale("s", _BUDGET, decimals=2),
             ),
             stat(
@@ -164,8 +167,8 @@ def _latency() -> Section:
             ),
             lines(
                 "Where the time goes",
-                "Mean of the five stages of a reply, in the order in which they happen; they follow one another without"
-                " a gap, so the height of the stack is the mean of voice to voice.",
+                "The waterfall: means of the five stages of a reply, in the order in which they happen. They follow one"
+                " another without a gap, so the height of the stack is the mean of voice to voice.",
                 [Query(_mean_stage(stage, "$window"), title) for stage, (title, _) in _STAGES.items()],
                 scale=Scale("s", _BUDGET),
                 is_stacked=True,
@@ -273,9 +276,10 @@ def _replies() -> Section:
                     ),
                     Query(
                         _quantile(0.95, "parley_gateway_playback_underrun_seconds", "$window"),
-                        "length in seconds (p95)",
+                        "length of a gap (p95)",
                     ),
                 ],
+                overrides=[unit("length of a gap (p95)", "s")],
                 scale=Scale("short", limits((0.2, RED))),
                 size=(8, 8),
             ),
@@ -297,20 +301,10 @@ def _errors() -> Section:
                 ),
                 columns={"reason": "What went wrong", "Value": "How often"},
                 overrides=[
-                    {
-                        "matcher": {"id": "byName", "options": "What went wrong"},
-                        "properties": [
-                            {
-                                "id": "mappings",
-                                "value": words(
-                                    {
-                                        reason: (f"{text} ({reason})", GREY)
-                                        for reason, text in _REASONS.items()
-                                    }
-                                ),
-                            }
-                        ],
-                    }
+                    cells(
+                        "What went wrong",
+                        words({reason: (f"{text} ({reason})", GREY) for reason, text in _REASONS.items()}),
+                    )
                 ],
             ),
             lines(
