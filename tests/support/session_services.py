@@ -32,6 +32,7 @@ class RecognitionDouble:
     is_frozen: bool = False
     is_closed: bool = False
     received: list[Audio | str] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
     _told: asyncio.Queue[RecognitionEvent | Fault | None] = field(default_factory=asyncio.Queue)
 
     def tell(self, *events: RecognitionEvent) -> None:
@@ -44,6 +45,9 @@ class RecognitionDouble:
 
     async def send(self, audio: Audio) -> None:
         await self._take(audio)
+
+    def belongs_to(self, traceparent: str) -> None:
+        self.traceparents.append(traceparent)
 
     async def finish_utterance(self) -> None:
         await self._take(FINISH)

@@ -194,6 +194,9 @@ class RecognitionStream(Protocol):
     async def send(self, audio: Audio) -> None:
         """Pass audio on; waits while the recogniser holds back."""
 
+    def belongs_to(self, traceparent: str) -> None:
+        """What is being said belongs to this W3C trace; told with what is sent next."""
+
     async def finish_utterance(self) -> None:
         """End the utterance now; exactly one final `Heard` follows."""
 

@@ -11,6 +11,7 @@ from parley_gateway.conversation import Role
 from parley_gateway.ports import AnswerFinished, GenerationRequest, TextDelta
 from parley_gateway.service_calls import responses
 from parley_servicekit.faults import Fault
+from parley_servicekit.traces import call_metadata
 
 _SERVICE = "llm"
 _ROLES = {
@@ -29,7 +30,7 @@ class GrpcChatModel:
 
     async def answer(self, request: GenerationRequest) -> AsyncIterator[TextDelta | AnswerFinished]:
         """See ChatModel.answer."""
-        call = self._stub.StreamingChat(_request(request), timeout=self._deadline_s)
+        call = self._stub.StreamingChat(_request(request), timeout=self._deadline_s, metadata=call_metadata())
         is_finished = False
         try:
             async for response in responses(_SERVICE, call):

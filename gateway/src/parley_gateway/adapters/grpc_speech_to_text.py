@@ -53,20 +53,23 @@ class GrpcRecognitionStream:
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        self._traceparent = ""
 
     async def send(self, audio: Audio) -> None:
         """See RecognitionStream.send."""
-        await writing(_SERVICE, self._call, self._call.write(_Request(audio=wire.audio_to_wire(audio))))
+        await self._write(_Request(audio=wire.audio_to_wire(audio)))
+
+    def belongs_to(self, traceparent: str) -> None:
+        """See RecognitionStream.belongs_to."""
+        self._traceparent = traceparent
 
     async def finish_utterance(self) -> None:
         """See RecognitionStream.finish_utterance."""
-        request = _Request(finish_utterance=asr_pb2.FinishUtterance())
-        await writing(_SERVICE, self._call, self._call.write(request))
+        await self._write(_Request(finish_utterance=asr_pb2.FinishUtterance()))
 
     async def discard_utterance(self) -> None:
         """See RecognitionStream.discard_utterance."""
-        request = _Request(discard_utterance=asr_pb2.DiscardUtterance())
-        await writing(_SERVICE, self._call, self._call.write(request))
+        await self._write(_Request(discard_utterance=asr_pb2.DiscardUtterance()))
 
     async def events(self) -> AsyncIterator[RecognitionEvent]:
         """See RecognitionStream.events."""
@@ -74,6 +77,11 @@ class GrpcRecognitionStream:
             event = _event(response)
             if event is not None:
                 yield event
+
+    async def _write(self, request: _Request) -> None:
+        if self._traceparent:
+            request.traceparent, self._traceparent = self._traceparent, ""
+        await writing(_SERVICE, self._call, self._call.write(request))
 
 
 def _config(request: ListeningRequest) -> asr_pb2.StreamingRecognitionConfig:

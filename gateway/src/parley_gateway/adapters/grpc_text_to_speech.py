@@ -13,6 +13,7 @@ from parley_gateway.ports import Audio, Phrase, PhraseFailed, SpeakingRequest, S
 from parley_gateway.service_calls import responses, writing
 from parley_servicekit.faults import Fault
 from parley_servicekit.grpc_faults import fault_from_status
+from parley_servicekit.traces import call_metadata
 
 _SERVICE = "tts"
 _Request = tts_pb2.StreamingSynthesizeRequest
@@ -30,7 +31,7 @@ class GrpcTextToSpeech:
     @asynccontextmanager
     async def open_stream(self, request: SpeakingRequest) -> AsyncIterator["GrpcSynthesisStream"]:
         """See TextToSpeech.open_stream."""
-        call: Any = self._stub.StreamingSynthesize(timeout=self._deadline_s)
+        call: Any = self._stub.StreamingSynthesize(timeout=self._deadline_s, metadata=call_metadata())
         try:
             await writing(_SERVICE, call, call.write(_Request(config=_config(request))))
             # Writing into a call that was refused meanwhile hides why (docs/decisions/0008).

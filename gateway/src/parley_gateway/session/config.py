@@ -10,7 +10,8 @@ from parley_gateway.turns.policy import TurnPolicy
 class SessionConfig:
     """conversation_id: empty = a new one. persona: empty = the client's own system prompt.
 
-    generation is a template: the system prompt is set, the messages are filled in for each turn.
+    generation is a template: the system prompt is set, the messages are filled in for each turn. traceparent: of the
+    client's own W3C trace, unchecked; empty = none.
     """
 
     conversation_id: str
@@ -21,3 +22,4 @@ class SessionConfig:
     policy: TurnPolicy
     wants_text: bool
     wants_audio: bool
+    traceparent: str = ""

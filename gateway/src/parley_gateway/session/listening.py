@@ -5,6 +5,7 @@ import enum
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from parley_gateway.ports import (
     Audio,
@@ -37,6 +38,13 @@ class _Request(enum.Enum):
     DISCARD = enum.auto()
 
 
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """What the recogniser is to know about the utterance."""
+
+    traceparent: str
+
+
 class _RefusedError(Exception):
     """The service calls the request itself wrong: no use in trying again."""
 
@@ -63,7 +71,7 @@ class Listening:
         self._request = request
         self._on_event = on_event
         self._on_state = on_state
-        self._waiting: deque[Audio | _Request] = deque()
+        self._waiting: deque[Audio | _Request | _Trace] = deque()
         self._waiting_bytes = 0
         self._has_work = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -94,6 +102,10 @@ class Listening:
     def discard_utterance(self) -> None:
         """Forget the utterance."""
         self._put(_Request.DISCARD)
+
+    def belongs_to(self, traceparent: str) -> None:
+        """What is being said belongs to this trace."""
+        self._put(_Trace(traceparent))
 
     async def run(self) -> None:
         """Until cancelled. Refused configs end it: raises the Fault when the service calls the request wrong."""
@@ -141,7 +153,7 @@ class Listening:
         self._waiting_bytes = 0
         self._has_room.set()
 
-    def _put(self, item: Audio | _Request) -> None:
+    def _put(self, item: Audio | _Request | _Trace) -> None:
         if self._is_open:
             self._waiting.append(item)
             self._has_work.set()
@@ -179,12 +191,14 @@ class Listening:
             except TimeoutError:
                 raise Fault.unavailable("ASR_STALLED", "the asr service takes no more audio") from None
 
-    async def _send_one(self, stream: RecognitionStream, item: Audio | _Request) -> None:
+    async def _send_one(self, stream: RecognitionStream, item: Audio | _Request | _Trace) -> None:
         match item:
             case Audio():
                 self._waiting_bytes -= _size_bytes(item)
                 self._has_room.set()
                 await stream.send(self._places.placed_audio(item))
+            case _Trace():
+                stream.belongs_to(item.traceparent)
             case _Request.FINISH:
                 await stream.finish_utterance()
             case _Request.DISCARD:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from parley_gateway.metrics import GatewayMetrics
 from parley_gateway.ports import ChatModel, ConversationStore, SpeechToText, TextToSpeech
+from parley_servicekit.traces import NO_TRACES, Traces
 
 
 @dataclass(frozen=True, slots=True)
 class SessionServices:
-    """The three services, the store, the metrics, and the clock in seconds (time.monotonic but in tests)."""
+    """The three services, the store, the metrics, the clock in seconds (time.monotonic but in tests), and traces."""
 
     speech_to_text: SpeechToText
     chat_model: ChatModel
@@ -17,3 +18,4 @@ class SessionServices:
     store: ConversationStore
     metrics: GatewayMetrics
     monotonic: Callable[[], float]
+    traces: Traces = NO_TRACES
