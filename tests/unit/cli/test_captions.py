@@ -1,14 +1,14 @@
 """Captions on a terminal and in a pipe, the waterfall, and the JSON lines that scripts read."""
 
-import itertools
 import json
 from typing import Protocol
 
 import pytest
+from rich.cells import cell_len
 
 from parley.gateway.v1 import conversation_events_pb2 as events_pb2
 from parley.gateway.v1 import conversation_service_pb2 as pb2
-from parley_cli.captions import STAGES, Captions, print_json, show_waterfall
+from parley_cli.captions import STAGES, Captions, heading, print_json, show_waterfall
 from parley_servicekit.faults import Fault
 from parley_servicekit.grpc_faults import status_from_fault
 
@@ -118,24 +118,81 @@ def test_a_lower_service_level_and_draining_are_told(pipe: Screen) -> None:
     assert "going away" in second
 
 
-def test_the_waterfall_shows_five_stages_on_one_axis_within_80_columns(pipe: Screen) -> None:
-    latency = events_pb2.Latency()
-    for index, stage in enumerate(STAGES, start=1):
-        getattr(latency, stage).FromMilliseconds(index * 100)
-    latency.voice_to_voice.FromMilliseconds(1500)
-    show_waterfall(latency)
-    lines = [line for line in pipe.out.splitlines() if line.strip()]
-    assert len(lines) == 6
-    assert "1500 ms" in lines[0]
-    assert [f"{index * 100}.0 ms" in line for index, line in enumerate(lines[1:], start=1)] == [True] * 5
-    assert all(len(line) <= 80 for line in lines)
-    bars = [line[2:34] for line in lines[1:]]
-    assert all(before.rindex("█") + 1 == after.index("█") for before, after in itertools.pairwise(bars))
+def latency(*stages_ms: int) -> events_pb2.Latency:
+    found = events_pb2.Latency()
+    for stage, stage_ms in zip(STAGES, stages_ms, strict=True):
+        getattr(found, stage).FromMilliseconds(stage_ms)
+    found.voice_to_voice.FromMilliseconds(sum(stages_ms))
+    return found
 
 
-def test_the_waterfall_of_nothing_is_still_five_lines(pipe: Screen) -> None:
-    show_waterfall(events_pb2.Latency())
-    assert pipe.out.count("█") == 5
+def heard_after(*stages_ms: int) -> pb2.ConverseResponse:
+    response = ended(events_pb2.REPLY_OUTCOME_COMPLETED)
+    response.reply_ended.latency.CopyFrom(latency(*stages_ms))
+    return response
+
+
+def test_the_waterfall_names_the_five_stages_their_milliseconds_and_the_budget(pipe: Screen) -> None:
+    show_waterfall(latency(600, 0, 120, 80, 700))
+    assert pipe.out.splitlines()[1] == "  1500 ms from your last word to the first sound of the answer"
+    axis, *stages = pipe.out.splitlines()[2:]
+    assert axis.endswith("budget 700 ms ┊")
+    assert [line[2:32].split("  ")[0] for line in stages] == [
+        "end of turn decided",
+        "last words recognised",
+        "first word of answer",
+        "first phrase spoken",
+        "on its way to you",
+    ]
+    assert [line[24:32].strip() for line in stages] == ["600 ms", "0 ms", "120 ms", "80 ms", "700 ms"]
+    mark = axis.index("┊")
+    assert [line[mark] for line in stages[:2]] == ["┊"] * 2
+
+
+@pytest.mark.parametrize("locale", ["en_GB.UTF-8", "zh_CN.UTF-8"])
+def test_the_waterfall_fits_its_terminal_in_both_languages(
+    monkeypatch: pytest.MonkeyPatch, terminal: Screen, locale: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    show_waterfall(latency(600, 40, 120, 80, 700))
+    bars = [line for line in terminal.out.splitlines() if "ms  " in line]
+    assert len(bars) == 5
+    assert {cell_len(line[: line.index("ms  ")]) for line in bars} == {30}
+    assert all(cell_len(line) <= 40 for line in bars)
+
+
+def test_latency_is_drawn_after_each_reply_where_it_is_wanted(pipe: Screen) -> None:
+    turn = [heard("hello", is_final=True), answered("Hi."), heard_after(600, 40, 120, 80, 5)]
+    captions = Captions(shows_latency=True)
+    for response in [*turn, *turn]:
+        captions.show(response)
+    assert pipe.out.count("845 ms") == 2
+    assert "\n\n     you ▸ hello" in pipe.out
+
+
+def test_latency_is_not_drawn_where_nobody_asked_or_nothing_was_heard(pipe: Screen) -> None:
+    show(answered("Hi."), heard_after(600, 40, 120, 80, 5))
+    Captions(shows_latency=True).show(ended(events_pb2.REPLY_OUTCOME_COMPLETED))
+    assert " ms" not in pipe.out
+
+
+def test_a_json_line_has_all_five_stages_even_those_of_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json(heard_after(600, 0, 120, 80, 0))
+    found = json.loads(capsys.readouterr().out)["reply_ended"]["latency"]
+    assert found == {
+        "endpointing": "0.600s",
+        "asr_final": "0s",
+        "llm_first_token": "0.120s",
+        "tts_first_audio": "0.080s",
+        "playback_first_audio": "0s",
+        "voice_to_voice": "0.800s",
+    }
+
+
+def test_headings_stand_in_one_column_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for locale in ("en_GB.UTF-8", "zh_CN.UTF-8"):
+        monkeypatch.setenv("LC_ALL", locale)
+        assert heading("you").cell_len == heading("parley").cell_len == 11
 
 
 def test_a_json_line_tells_the_size_of_audio_instead_of_its_bytes(capsys: pytest.CaptureFixture[str]) -> None:

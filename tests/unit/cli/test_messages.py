@@ -38,9 +38,9 @@ def test_both_languages_have_the_same_lines_with_the_same_values() -> None:
     def fields(text: str) -> set[str | None]:
         return {field for _, field, _, _ in string.Formatter().parse(text)} - {None}
 
-    assert messages._ENGLISH.keys() == messages._CHINESE.keys()
-    for key, english in messages._ENGLISH.items():
-        assert fields(english) == fields(messages._CHINESE[key]), key
+    assert messages.ENGLISH.keys() == messages.CHINESE.keys()
+    for key, english in messages.ENGLISH.items():
+        assert fields(english) == fields(messages.CHINESE[key]), key
 
 
 def test_a_line_that_is_none_is_a_mistake() -> None:

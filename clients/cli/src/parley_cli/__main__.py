@@ -5,7 +5,7 @@ from io import TextIOWrapper
 
 import typer
 
-from parley_cli.commands import chat, conversations, doctor, listings, say, talk, transcribe, up
+from parley_cli.commands import chat, conversations, doctor, listings, say, talk, top, transcribe, up
 
 app = typer.Typer(
     name="parley",
@@ -30,6 +30,7 @@ app.add_typer(listings.voices_app, name="voices")
 app.add_typer(listings.models_app, name="models")
 app.command("personas")(listings.personas)
 app.add_typer(conversations.app, name="conversations")
+app.command("top")(top.top)
 app.command("doctor")(doctor.doctor)
 
 

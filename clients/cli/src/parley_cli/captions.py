@@ -8,30 +8,32 @@ from rich.text import Text
 
 from parley.gateway.v1 import conversation_events_pb2 as events_pb2
 from parley.gateway.v1 import conversation_service_pb2 as pb2
-from parley_cli.screen import FlowingText, err, fitting_tail, out, printable
+from parley_cli.messages import message
+from parley_cli.screen import FlowingText, err, fitting_tail, in_cells, out, printable
+from parley_cli.waterfall import BUDGET_MS, axis, bars, milliseconds
 
-# Both as wide as the other, so that what is said stands in one column.
-YOU = Text("     you ▸ ", style="bold")
-PARLEY = Text("  parley ▸ ", style="bold green")
 STAGES = ("endpointing", "asr_final", "llm_first_token", "tts_first_audio", "playback_first_audio")
-_STAGE_WORDS = {
-    "endpointing": "silence until the turn was over",
-    "asr_final": "last words recognised",
-    "llm_first_token": "first word of the answer",
-    "tts_first_audio": "first phrase spoken",
-    "playback_first_audio": "on its way to you",
-}
-_STAGE_COLOURS = ("bright_black", "cyan", "magenta", "green", "blue")
-_BAR_WIDTH = 32
+_STAGE_CELLS = 22
+_FIGURE_CELLS = 8
+_WIDEST = 100
+_NAME_CELLS = 8
+
+
+def heading(speaker: str) -> Text:
+    """What stands before the words of `you` or `parley`: as wide, so that what is said stands in one column."""
+    name = in_cells(message(speaker), _NAME_CELLS, is_right=True)
+    return Text(f"{name} ▸ ", style="bold green" if speaker == "parley" else "bold")
 
 
 class Captions:
     """Shows a conversation as it goes: what is heard, what is answered, how it ended. On a terminal partial
-    transcripts are overwritten in place; elsewhere only what is final is printed.
+    transcripts are overwritten in place; elsewhere only what is final is printed. shows_latency: also where the time
+    went, after each reply that was heard.
     """
 
-    def __init__(self) -> None:
-        self._has_partial = False
+    def __init__(self, *, shows_latency: bool = False) -> None:
+        self._shows_latency = shows_latency
+        self._has_partial = self._has_waterfall = False
         self._reply: FlowingText | None = None
 
     def show(self, response: pb2.ConverseResponse) -> None:
@@ -50,9 +52,7 @@ class Captions:
             case "service_level" if response.service_level.level:
                 self._show_aside(response.service_level.reason, "yellow")
             case "draining":
-                self._show_aside(
-                    "the gateway is going away; continue this conversation in a moment", "yellow"
-                )
+                self._show_aside(message("draining"), "yellow")
 
     def end_line(self) -> None:
         """Whatever comes next begins a line of its own."""
@@ -62,17 +62,20 @@ class Captions:
             self._reply = None
 
     def _show_transcript(self, transcript: events_pb2.Transcript) -> None:
+        if transcript.text and self._has_waterfall:
+            out.print()
+            self._has_waterfall = False
         if transcript.is_final:
             self.end_line()
             if transcript.text:
-                said = FlowingText(out, YOU)
+                said = FlowingText(out, heading("you"))
                 said.write(transcript.text)
                 said.end()
         elif transcript.text and out.is_terminal and not out.is_dumb_terminal and self._reply is None:
             # One line only, its end: a terminal cannot take back a line that it has wrapped.
-            shown = fitting_tail(printable(transcript.text), out.width - YOU.cell_len - 1)
+            shown = fitting_tail(printable(transcript.text), out.width - heading("you").cell_len - 1)
             self._clear_partial()
-            out.print(Text.assemble(YOU, (shown, "dim")), end="", soft_wrap=True)
+            out.print(Text.assemble(heading("you"), (shown, "dim")), end="", soft_wrap=True)
             out.file.flush()
             self._has_partial = True
 
@@ -84,14 +87,17 @@ class Captions:
     def _show_reply_text(self, text: str) -> None:
         if self._reply is None:
             self.end_line()
-            self._reply = FlowingText(out, PARLEY)
+            self._reply = FlowingText(out, heading("parley"))
         self._reply.write(text)
 
     def _show_ended(self, ended: events_pb2.ReplyEnded) -> None:
         self.end_line()
         if ended.outcome == events_pb2.REPLY_OUTCOME_INTERRUPTED:
-            heard = printable(ended.heard_text) or "nothing"
-            self._show_aside(f"interrupted; you heard: {heard}", "dim", is_error=False)
+            heard = printable(ended.heard_text) or message("heard_nothing")
+            self._show_aside(message("interrupted", heard=heard), "dim", is_error=False)
+        if self._shows_latency and ended.latency.HasField("voice_to_voice"):
+            show_waterfall(ended.latency)
+            self._has_waterfall = True
 
     def _show_aside(self, text: str, style: str, *, is_error: bool = True) -> None:
         self.end_line()
@@ -100,31 +106,34 @@ class Captions:
 
 
 def show_waterfall(latency: events_pb2.Latency) -> None:
-    """The five stages of a turn as bars on one time axis, at most 80 columns wide."""
+    """The five stages of a turn as bars on one time axis, at most 100 columns wide, and where the budget ends."""
+    stages_ms = [_ms(getattr(latency, stage)) for stage in STAGES]
     total_ms = _ms(latency.voice_to_voice)
-    out.print(
-        Text.assemble(
-            "\n  from your last word to the first sound of the answer: ", (f"{total_ms:.0f} ms", "bold")
-        )
-    )
-    begin_ms = 0.0
-    for stage, colour in zip(STAGES, _STAGE_COLOURS, strict=True):
-        value_ms = _ms(getattr(latency, stage))
-        start = min(_BAR_WIDTH - 1, round(begin_ms / max(total_ms, 1) * _BAR_WIDTH))
-        end = max(start + 1, round((begin_ms + value_ms) / max(total_ms, 1) * _BAR_WIDTH))
-        bar = f"{' ' * start + '█' * (end - start):<{_BAR_WIDTH}}"
-        out.print(Text.assemble("  ", (bar, colour), f"{value_ms:9.1f} ms  {_STAGE_WORDS[stage]}"))
-        begin_ms += value_ms
-    out.print()
+    cells = min(out.width, _WIDEST) - _STAGE_CELLS - _FIGURE_CELLS - 5
+    title = Text("\n  ").append(f"{total_ms:.0f} ms", "bold green" if total_ms <= BUDGET_MS else "bold red")
+    out.print(title.append(f" {message('latency_total')}"), soft_wrap=True)
+    lines = [_stage_line("", "", axis(stages_ms, cells, message("top_budget", budget=f"{BUDGET_MS:.0f}")))]
+    for stage, stage_ms, bar in zip(STAGES, stages_ms, bars(stages_ms, cells), strict=True):
+        name = message(f"stage_{stage.replace('_', '.', 1)}")
+        lines.append(_stage_line(name, f"{milliseconds(stage_ms)} ms", bar))
+    for line in lines:
+        out.print(line, soft_wrap=True)
 
 
-def print_json(message: pb2.ConverseResponse, **extra: Any) -> None:
+def _stage_line(name: str, figure: str, bar: Text) -> Text:
+    line = Text("  " + in_cells(name, _STAGE_CELLS) + in_cells(figure, _FIGURE_CELLS, is_right=True) + "  ")
+    line.append(bar)
+    line.rstrip()
+    return line
+
+
+def print_json(response: pb2.ConverseResponse, **extra: Any) -> None:
     """A response as one JSON line, with proto field names; of audio its size instead of its bytes."""
-    content = MessageToDict(message, preserving_proto_field_name=True)
-    if message.HasField("reply_audio"):
+    content = MessageToDict(response, preserving_proto_field_name=True)
+    if response.HasField("reply_audio"):
         audio = content["reply_audio"]["audio"]
         audio.pop("packets", None)
-        audio["packet_bytes"] = sum(len(packet) for packet in message.reply_audio.audio.packets)
+        audio["packet_bytes"] = sum(len(packet) for packet in response.reply_audio.audio.packets)
     print(json.dumps(extra | content, ensure_ascii=False), flush=True)
 
 

@@ -35,5 +35,5 @@ async def demonstrate(target: str, reply_file: Path) -> None:
         )
     show_waterfall(spoken.latency)
     seconds = time.monotonic() - began_at_s
-    out.print(f"  {message('demo_done', file=reply_file, seconds=seconds)}\n")
+    out.print(f"\n  {message('demo_done', file=reply_file, seconds=seconds)}\n")
     out.print(f"  {message('demo_next')}\n", soft_wrap=True)

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from parley_audio.pcm import AudioError
 from parley_cli.messages import message
@@ -47,6 +48,12 @@ def exit_code_of(fault: Fault) -> int:
     return WRONG_USE if fault.code in _WRONG_USE_CODES else FAILED
 
 
+def words_for(fault: Fault) -> str:
+    """What a fault says to people: in their language where it is the one that everybody meets."""
+    is_unreachable = fault.reason == "GATEWAY_UNREACHABLE"
+    return message(fault.reason, **fault.metadata) if is_unreachable else fault.message
+
+
 def _report(error: Exception) -> int:
     """Say what went wrong in one line; the exit code. Raises the error again when it is a mistake of our own."""
     root = _first(error)
@@ -58,8 +65,7 @@ def _report(error: Exception) -> int:
         return DONE
     fault = fault_in(error)
     if fault is not None:
-        is_unreachable = fault.reason == "GATEWAY_UNREACHABLE"
-        _say(message(fault.reason, **fault.metadata) if is_unreachable else fault.message)
+        _say(words_for(fault))
         return exit_code_of(fault)
     if isinstance(root, SupervisorError):
         _say(str(root))
@@ -84,4 +90,4 @@ def _first(error: Exception) -> BaseException:
 
 
 def _say(text: str) -> None:
-    err.print(f"parley: {printable(text)}")
+    err.print(Text.assemble(("parley: ", "bold red"), printable(text)))

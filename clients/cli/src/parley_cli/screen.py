@@ -48,6 +48,12 @@ def fitting_tail(text: str, width: int) -> str:
     return "…" + tail
 
 
+def in_cells(text: str, cells: int, *, is_right: bool = False) -> str:
+    """Filled up with spaces to so many columns of a terminal; Chinese characters take two. Never cut."""
+    fill = " " * max(0, cells - cell_len(text))
+    return fill + text if is_right else text + fill
+
+
 class FlowingText:
     """One paragraph that is printed as it comes, broken between words, under a heading such as `parley ▸`.
 

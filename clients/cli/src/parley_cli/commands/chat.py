@@ -9,7 +9,7 @@ import typer
 from parley.gateway.v1 import conversation_config_pb2 as config_pb2
 from parley.gateway.v1 import conversation_events_pb2 as events_pb2
 from parley.gateway.v1 import conversation_service_pb2 as pb2
-from parley_cli.captions import YOU, Captions, print_json
+from parley_cli.captions import Captions, heading, print_json
 from parley_cli.commands.talk import (
     ConversationOption,
     JsonOption,
@@ -17,6 +17,7 @@ from parley_cli.commands.talk import (
     conversation_config,
     print_how_to_continue,
 )
+from parley_cli.messages import message
 from parley_cli.outcome import Outcome
 from parley_cli.running import run
 from parley_cli.screen import out
@@ -51,8 +52,10 @@ async def _chat(text: str, config: config_pb2.ConversationConfig, as_json: bool)
             await _exchange(conversation, text, as_json, outcome)
         else:
             if is_person:
-                out.print("  type; Ctrl-D ends the conversation\n", style="dim")
+                out.print(f"  {message('type')}\n", style="dim")
             await _exchange_lines(conversation, is_person, as_json, outcome)
+            if is_person:
+                out.print()  # the prompt that Ctrl-D was the answer to
         await conversation.end()
     if not as_json:
         print_how_to_continue(conversation.ready.conversation_id, "chat")
@@ -72,7 +75,7 @@ async def _exchange_lines(
 
 def _prompt(is_person: bool) -> None:
     if is_person:
-        out.print(YOU, end="", soft_wrap=True)
+        out.print(heading("you"), end="", soft_wrap=True)
         out.file.flush()
 
 

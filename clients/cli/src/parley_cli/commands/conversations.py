@@ -10,7 +10,8 @@ from google.protobuf.json_format import MessageToDict
 from rich.text import Text
 
 from parley.gateway.v1 import history_service_pb2 as history_pb2
-from parley_cli.captions import PARLEY, YOU
+from parley_cli.captions import heading
+from parley_cli.messages import headings, message
 from parley_cli.running import run
 from parley_cli.screen import FlowingText, out, print_table
 from parley_client import Parley
@@ -33,14 +34,14 @@ def list_conversations(
             _print_json(page)
             return
         if not page.conversations:
-            out.print("  no conversations yet: 'parley talk' or 'parley chat' begins one")
+            out.print(f"  {message('no_conversations')}")
             return
         rows = [
             (each.conversation_id, _local_time(each), each.persona, each.title) for each in page.conversations
         ]
-        print_table(("conversation", "begun", "persona", "title"), rows)
+        print_table(headings("conversation", "begun", "persona", "title"), rows)
         if page.next_page_token:
-            out.print(f"  there are more: parley conversations list -n {min(2 * count, 1000)}", style="dim")
+            out.print(f"  {message('more_conversations', count=min(2 * count, 1000))}", style="dim")
 
     _with_parley(command)
 
@@ -56,7 +57,7 @@ def show(conversation_id: IdArgument, as_json: JsonOption = False) -> None:
             return
         for turn in found.turns:
             offset_s = turn.start_offset.ToTimedelta().total_seconds()
-            name = YOU if turn.speaker == history_pb2.SPEAKER_USER else PARLEY
+            name = heading("you" if turn.speaker == history_pb2.SPEAKER_USER else "parley")
             said = FlowingText(out, Text.assemble((f"{offset_s:8.1f} s", "dim"), name))
             said.write(turn.text + (" …" if turn.was_interrupted else ""))
             said.end()
@@ -70,7 +71,7 @@ def rename(conversation_id: IdArgument, title: Annotated[str, typer.Argument(hel
 
     async def command(parley: Parley) -> None:
         await parley.rename_conversation(conversation_id, title)
-        out.print("  renamed")
+        out.print(f"  {message('renamed')}")
 
     _with_parley(command)
 
@@ -81,7 +82,7 @@ def delete(conversation_id: IdArgument) -> None:
 
     async def command(parley: Parley) -> None:
         await parley.delete_conversation(conversation_id)
-        out.print("  deleted")
+        out.print(f"  {message('deleted')}")
 
     _with_parley(command)
 

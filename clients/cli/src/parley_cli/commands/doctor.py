@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from parley_cli.messages import message
 from parley_cli.profiles import Profile, child_specs
-from parley_cli.running import FAILED, run
+from parley_cli.running import FAILED, run, words_for
 from parley_cli.screen import print_whole, printable
 from parley_cli.supervisor import SupervisorError, check_ports
 from parley_client import Fault, Parley
@@ -25,13 +26,6 @@ class Finding:
     subject: str
     is_good: bool | None
     text: str
-
-
-_ADVICE = {
-    "asr": "see its log, or start everything with 'parley up'",
-    "llm": "see its log; with Ollama: is 'ollama serve' running and the model pulled?",
-    "tts": "see its log, or start everything with 'parley up'",
-}
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
@@ -59,34 +53,29 @@ def _print(findings: list[Finding]) -> None:
 
 async def _examine() -> list[Finding]:
     version = sys.version_info
-    findings = [
-        Finding(
-            "python", (3, 11) <= version < (3, 14), f"{platform.python_version()} on {platform.machine()}"
-        ),
-        _microphone(),
-    ]
+    python = message("doctor_python", version=platform.python_version(), machine=platform.machine())
+    findings = [Finding("python", (3, 11) <= version < (3, 14), python), _microphone()]
     async with Parley() as parley:
         try:
             status = await parley.status()
         except Fault as fault:
-            return [*findings, Finding("gateway", False, fault.message), _ports()]
-    findings.append(
-        Finding(
-            "gateway",
-            True,
-            f"{status.version} at {parley.target}, {status.session_count} of {status.session_limit} sessions",
-        )
+            return [*findings, Finding("gateway", False, words_for(fault)), _ports()]
+    gateway = message(
+        "doctor_gateway",
+        version=status.version,
+        address=parley.target,
+        count=status.session_count,
+        limit=status.session_limit,
     )
+    findings.append(Finding("gateway", True, gateway))
     for service in status.services:
         languages = ", ".join(service.language_codes)
-        good = f"{service.default_model} ({languages})" if languages else service.default_model
-        text = (
-            good if service.is_serving else f"does not answer: {_ADVICE.get(service.service, 'see its log')}"
-        )
+        text = f"{service.default_model} ({languages})" if languages else service.default_model
+        if not service.is_serving:
+            advice = message("doctor_see_ollama" if service.service == "llm" else "doctor_see_log")
+            text = message("doctor_away", advice=advice)
         findings.append(Finding(service.service, service.is_serving, text))
-    store = (
-        "conversations are stored" if status.is_store_available else "away: conversations are queued on disk"
-    )
+    store = message("doctor_stored" if status.is_store_available else "doctor_store_away")
     findings.append(Finding("store", status.is_store_available, f"{status.store}: {store}"))
     return findings
 
@@ -97,19 +86,16 @@ def _ports() -> Finding:
         check_ports(child_specs(Profile.EMBEDDED, any_port=False))
     except SupervisorError as error:
         return Finding("ports", None, str(error))
-    return Finding("ports", True, "free: 'parley up' can start")
+    return Finding("ports", True, message("doctor_ports_free"))
 
 
 def _microphone() -> Finding:
     if importlib.util.find_spec("sounddevice") is None:
-        return Finding("microphone", None, "not installed: pip install sounddevice (files work without it)")
+        return Finding("microphone", None, message("doctor_no_sounddevice"))
     try:
         import sounddevice  # noqa: PLC0415 - fails at import where PortAudio is missing
     except OSError:
-        return Finding(
-            "microphone", None, "PortAudio is missing: apt-get install libportaudio2 (files work without it)"
-        )
+        return Finding("microphone", None, message("doctor_no_portaudio"))
     has_input = any(device["max_input_channels"] > 0 for device in sounddevice.query_devices())
-    return Finding(
-        "microphone", has_input or None, "found" if has_input else "this machine has none (files work)"
-    )
+    found = message("doctor_microphone" if has_input else "doctor_no_microphone")
+    return Finding("microphone", has_input or None, found)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 
+from parley_cli.messages import headings, message
 from parley_cli.running import run
 from parley_cli.screen import print_table
 from parley_client import Fault, Parley
@@ -31,9 +32,9 @@ def list_voices(
             _print_json(voices)
             return
         if not voices:
-            raise Fault.not_found("NO_VOICE", f"no voice speaks {language}; see 'parley voices list'")
+            raise Fault.not_found("NO_VOICE", message("no_voice", language=language))
         rows = [(voice.name, _shortened(voice.language_codes), voice.description) for voice in voices]
-        print_table(("voice", "languages", "what it is"), rows)
+        print_table(headings("voice", "languages", "description"), rows)
 
     run(command())
 
@@ -59,7 +60,7 @@ def list_models(as_json: JsonOption = False) -> None:
             for service, each in models.items()
             for model in each
         ]
-        print_table(("service", "model", "languages", "size", "what it is"), rows)
+        print_table(headings("service", "model", "languages", "size", "description"), rows)
 
     run(command())
 
@@ -73,7 +74,7 @@ def personas(as_json: JsonOption = False) -> None:
         if as_json:
             _print_json(found)
             return
-        print_table(("persona", "what it does"), [(each.name, each.description) for each in found])
+        print_table(headings("persona", "what_it_does"), [(each.name, each.description) for each in found])
 
     run(command())
 
@@ -85,7 +86,9 @@ def _speaks(codes: Sequence[str], language: str) -> bool:
 def _shortened(codes: Sequence[str]) -> str:
     """The first few languages: some engines know a hundred."""
     more_count = len(codes) - _LANGUAGES_SHOWN_COUNT
-    return ", ".join(codes[:_LANGUAGES_SHOWN_COUNT]) + (f" and {more_count} more" if more_count > 0 else "")
+    return ", ".join(codes[:_LANGUAGES_SHOWN_COUNT]) + (
+        f" {message('and_more', count=more_count)}" if more_count > 0 else ""
+    )
 
 
 def _print_json(messages: Sequence[Any]) -> None:

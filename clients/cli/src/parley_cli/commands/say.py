@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from parley.tts.v1 import synthesis_options_pb2 as synthesis_pb2
+from parley_cli.messages import message
 from parley_cli.running import run
 from parley_cli.screen import out
 from parley_cli.sound_files import check_writable
@@ -37,7 +38,7 @@ async def _say(text: str, target: Path, options: synthesis_pb2.SynthesisOptions)
             if response.HasField("finished"):
                 seconds = response.finished.audio_duration.ToTimedelta().total_seconds()
     await asyncio.to_thread(target.write_bytes, _with_lengths(bytes(content)))
-    out.print(f"  {seconds:.1f} s written to {target}")
+    out.print(f"  {message('seconds_written', seconds=seconds, file=target)}")
 
 
 def _with_lengths(wav: bytes) -> bytes:

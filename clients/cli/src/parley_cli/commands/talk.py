@@ -11,6 +11,7 @@ from parley.gateway.v1 import conversation_config_pb2 as config_pb2
 from parley.gateway.v1 import conversation_service_pb2 as pb2
 from parley_cli import microphone
 from parley_cli.captions import Captions, print_json
+from parley_cli.messages import message
 from parley_cli.outcome import Outcome
 from parley_cli.running import run
 from parley_cli.screen import err, out
@@ -33,6 +34,9 @@ def talk(
     as_json: JsonOption = False,
     conversation: ConversationOption = "",
     persona: PersonaOption = "",
+    latency: Annotated[
+        bool, typer.Option("--latency", help="after each reply show where the milliseconds went")
+    ] = False,
     fast: Annotated[bool, typer.Option("--fast", help="speak the file faster than real time")] = False,
 ) -> None:
     """Talk, aloud or with sound files.
@@ -41,13 +45,18 @@ def talk(
 
     A file is spoken in real time, and waits while a reply goes on. Files: WAV, FLAC or OGG, up to an hour.
     """
+    if latency and as_json:
+        raise typer.BadParameter(
+            "with --json the milliseconds are in reply_ended already; leave --latency out"
+        )
     config = conversation_config(conversation, persona)
+    captions = Captions(shows_latency=latency)
     if input_file is None:
         if output_file is not None or fast:
             raise typer.BadParameter("--output and --fast go with --input")
-        run(_talk_aloud(config, as_json))
+        run(_talk_aloud(config, captions, as_json))
     else:
-        run(_talk_file(config, input_file, output_file, as_json, fast))
+        run(_talk_file(config, captions, input_file, output_file, as_json, fast))
 
 
 def conversation_config(conversation: str, persona: str) -> config_pb2.ConversationConfig:
@@ -59,9 +68,14 @@ def conversation_config(conversation: str, persona: str) -> config_pb2.Conversat
 
 
 async def _talk_file(
-    config: config_pb2.ConversationConfig, source: Path, target: Path | None, as_json: bool, fast: bool
+    config: config_pb2.ConversationConfig,
+    captions: Captions,
+    source: Path,
+    target: Path | None,
+    as_json: bool,
+    fast: bool,
 ) -> None:
-    captions, outcome = Captions(), Outcome()
+    outcome = Outcome()
 
     def show(response: pb2.ConverseResponse, at_ms: float) -> None:
         outcome.take(response)
@@ -78,20 +92,21 @@ async def _talk_file(
         captions.end_line()
     if not as_json:
         if spoken.turn_count == 0:
-            err.print(f"parley: nothing was understood in {source}: is there speech in it, and loud enough?")
+            err.print(f"parley: {message('nothing_understood', file=source)}")
         print_how_to_continue(spoken.conversation_id, "talk")
         if target is not None:
-            out.print(f"  replies written to {target}")
+            out.print(f"  {message('replies_written', file=target)}")
     outcome.leave()
 
 
 def print_how_to_continue(conversation_id: str, command: str) -> None:
     """The last line of a conversation."""
-    out.print(f"\n  go on: parley {command} --conversation {conversation_id}", style="dim", soft_wrap=True)
+    go_on = message("go_on", command=command, conversation=conversation_id)
+    out.print(f"\n  {go_on}", style="dim", soft_wrap=True)
 
 
-async def _talk_aloud(config: config_pb2.ConversationConfig, as_json: bool) -> None:
-    captions, outcome = Captions(), Outcome()
+async def _talk_aloud(config: config_pb2.ConversationConfig, captions: Captions, as_json: bool) -> None:
+    outcome = Outcome()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
 
@@ -101,8 +116,8 @@ async def _talk_aloud(config: config_pb2.ConversationConfig, as_json: bool) -> N
             print_json(response)
             return
         if response.HasField("ready"):
-            out.print("  speak; Ctrl-C ends the conversation")
-            out.print("  (use a headset: through loudspeakers Parley hears itself)\n", style="dim")
+            out.print(f"  {message('speak')}")
+            out.print(f"  {message('headset')}\n", style="dim")
         captions.show(response)
 
     async with Parley() as parley:

@@ -18,10 +18,14 @@ from parley_cli import demonstration
 from parley_cli.messages import message
 from parley_cli.profiles import Profile, child_specs
 from parley_cli.running import run
-from parley_cli.screen import out, printable
+from parley_cli.screen import in_cells, out, printable
 from parley_cli.sound_files import check_writable
 from parley_cli.supervisor import ChildEvent, ChildSpec, Supervisor
 from parley_client import DEFAULT_TARGET
+
+# Of each event its word and style.
+_KINDS = {"starting": ("starting", "dim"), "ready": ("is_ready", "green"), "died": ("died", "red")}
+_KIND_CELLS = 10
 
 
 def up(
@@ -56,7 +60,7 @@ async def _until_told_to_stop(serving: Coroutine[Any, Any, None], as_json: bool)
         task = tasks.create_task(serving, name="up.serve")
         await stop.wait()
         if not as_json:
-            out.print("  stopping")
+            out.print(f"  {message('stopping')}")
         task.cancel()
 
 
@@ -69,7 +73,7 @@ async def _up(profile: Profile, any_port: bool, as_json: bool) -> None:
         if as_json:
             print(json.dumps({"event": "ready", "addresses": addresses, "metrics": metrics}), flush=True)
         else:
-            _print_ready(addresses["gateway"])
+            _print_ready(specs)
         await asyncio.Event().wait()
 
 
@@ -103,8 +107,9 @@ def log_folder() -> Path:
 
 
 def _print_event(event: ChildEvent) -> None:
-    style = {"died": "red", "ready": "green"}.get(event.kind, "dim")
-    out.print(Text.assemble(f"  {event.name:<8}", (event.kind, style), f"  {printable(event.detail)}"))
+    word, style = _KINDS[event.kind]
+    kind = in_cells(message(word), _KIND_CELLS)
+    out.print(Text.assemble(f"  {event.name:<9}", (kind, style), printable(event.detail)))
 
 
 def _print_death(event: ChildEvent) -> None:
@@ -117,10 +122,15 @@ def _print_event_json(event: ChildEvent) -> None:
     print(json.dumps(line), flush=True)
 
 
-def _print_ready(gateway: str) -> None:
+def _print_ready(specs: Sequence[ChildSpec]) -> None:
+    gateway = _gateway(specs)
     out.print(f"\n  {message('ready', gateway=gateway)}", style="bold")
     out.print(f"  {message('in_another_terminal')}")
     if gateway != DEFAULT_TARGET:
         out.print(f"    export PARLEY_GATEWAY={gateway}", soft_wrap=True)
-    out.print("    parley talk   parley chat   parley doctor")
+        ports = " ".join(f"--metrics {spec.name}={spec.metrics_port}" for spec in specs)
+        out.print("    parley talk   parley chat   parley doctor")
+        out.print(f"    parley top {ports}", soft_wrap=True)
+    else:
+        out.print("    parley talk   parley chat   parley doctor   parley top")
     out.print(f"  {message('stop_with', logs=log_folder())}\n", style="dim", soft_wrap=True)
