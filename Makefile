@@ -54,11 +54,21 @@ lock: setup ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --all-extras --group pyproject.toml:dev $(addprefix --no-emit-package ,$(LOCAL_NAMES)) $(PYPROJECTS) -o requirements.lock
 
-bench: setup ## the benchmark kit (a later version brings it)
-	@echo "The benchmark kit is not part of this version yet." >&2; exit 2
+bench: setup ## measure everything, bench/out/report.html (BENCH="overload chaos" picks scenarios, ARGS="--vs pipecat" adds options)
+	@$(BIN)/python -m bench $(ARGS) $(BENCH)
+
+bench-short: setup ## the same in at most six minutes on two cores, less exactly
+	@$(BIN)/python -m bench --short $(ARGS) $(BENCH)
+
+bench-peers: setup ## install the libraries that ARGS="--vs pipecat --vs livekit-agents" compares with (1 GB, under .peers/)
+	@$(BIN)/python -m bench.peers.install
+
+bench-compare: setup ## what changed between two reports: OLD=a.json NEW=b.json
+	@[ -n "$(OLD)" ] && [ -n "$(NEW)" ] || { echo "say which reports: make bench-compare OLD=a.json NEW=b.json" >&2; exit 2; }
+	$(BIN)/python -m bench compare "$(OLD)" "$(NEW)"
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(STAMPS) .run demo-reply.wav .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(STAMPS) .peers .run demo-reply.wav .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test lint types protos protos-check lock bench clean
+.PHONY: help setup demo test lint types protos protos-check lock bench bench-short bench-compare bench-peers clean

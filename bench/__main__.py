@@ -1,57 +1,148 @@
-"""`python -m bench`: runs scenarios, shows the figures, writes the report.
+"""`python -m bench`: runs scenarios, shows the figures, writes the report; `python -m bench compare` compares two.
 
-Exit codes: 0 ran, 1 a scenario failed, 2 wrong use.
+Exit codes: 0 ran, 1 a scenario failed, 2 wrong use. Called by `make bench`, `bench-short` and `bench-compare`.
 """
 
 import argparse
 import asyncio
+import json
+import os
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from rich.console import Console
+
+from bench import compare
+from bench.machine import commit, described_machine
+from bench.peers.install import PEERS, PeersMissingError, check_installed
+from bench.report import Outcome, Report, ReportError, made_report, read_report
+from bench.report_page import written_page
 from bench.scenario import Bench, Findings, Scenario, discovered
+from bench.terminal import show_comparison, show_report
+
+RAN, FAILED, WRONG_USE = 0, 1, 2
+_OUT = Path("bench/out")
 
 
-def main(arguments: list[str]) -> int:
-    """Run; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("scenarios", nargs="*", help="names; all where none is given")
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--vs", action="append", default=[], choices=["pipecat", "livekit-agents"])
-    options = parser.parse_args(arguments)
+def main(arguments: Sequence[str]) -> int:
+    """Run or compare; gives the exit code."""
+    if arguments[:1] == ["compare"]:
+        return _compare(arguments[1:])
     known = {scenario.name: scenario for scenario in discovered()}
+    options = _options(arguments, known)
+    # With --json standard output is for machines, and people read along on standard error.
+    console = Console(stderr=options.json)
+    # A scenario says itself what its processes are to be like; nothing of the person's own shell may change it.
+    for name in [name for name in os.environ if name.startswith(("PARLEY_", "OTEL_"))]:
+        del os.environ[name]
+    machine = described_machine() | {"length": "short" if options.short else "full", "seed": options.seed}
+    outcomes = tuple(_ran(known[name], options, console) for name in (options.scenarios or known))
+    report = made_report(machine, commit(), outcomes)
+    _write(report, options.out)
+    show_report(console, report)
+    console.print(f"report: {options.out / 'report.html'}", highlight=False)
+    if options.json:
+        print(json.dumps(report.to_json()))
+    return FAILED if any(outcome.problem for outcome in outcomes) else RAN
+
+
+def _options(arguments: Sequence[str], known: dict[str, Scenario]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", help=f"which ones (default: all): {', '.join(known)}")
+    parser.add_argument("--short", action="store_true", help="a few minutes, less exact")
+    parser.add_argument("--seed", type=int, default=1, help="of all plans (default: 1)")
+    parser.add_argument("--out", type=Path, default=_OUT, help="folder for report.json and report.html")
+    parser.add_argument("--json", action="store_true", help="report.json on standard output, too")
+    parser.add_argument(
+        "--vs",
+        action="append",
+        default=[],
+        choices=sorted(PEERS),
+        help="a library to compare with; repeatable",
+    )
+    options = parser.parse_args(arguments)
     unknown = [name for name in options.scenarios if name not in known]
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = [known[name] for name in options.scenarios] or list(known.values())
-    failed = 0
-    for scenario in chosen:
-        findings = _run(scenario, options.seed, is_short=options.short, vs=frozenset(options.vs))
-        failed += findings is None
-        for name, figure in (findings.figures if findings else {}).items():
-            print(f"{name}: {figure.value:g} {figure.unit} (n={figure.n}, {figure.spread}) {figure.how}")
-    return 1 if failed else 0
+    try:
+        check_installed(options.vs)
+    except PeersMissingError as error:
+        parser.error(str(error))
+    return options
+
+
+def _ran(scenario: Scenario, options: argparse.Namespace, console: Console) -> Outcome:
+    console.print(f"[bold]{scenario.title}[/]", highlight=False)
+
+    def say(line: str) -> None:
+        console.print(f"  {line}", highlight=False, markup=False)
+
+    began_at_s = time.monotonic()
+    findings: Findings | None = None
+    problem = ""
+    with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
+        bench = Bench(options.seed, options.short, Path(folder), say, frozenset(options.vs))
+        # What goes wrong inside is told in the report, and the other scenarios go on.
+        try:
+            findings = asyncio.run(_awaited(scenario, bench))
+        except Exception as error:
+            problem = _in_a_line(error).replace(str(folder), "the scratch folder")
+            console.print(f"  [red]failed[/]: {problem}", highlight=False)
+            _show_details(error, Path(folder), console)
+    took_s = time.monotonic() - began_at_s
+    say(f"{took_s:.0f} s")
+    return Outcome(scenario, findings, problem, took_s)
 
 
 async def _awaited(scenario: Scenario, bench: Bench) -> Findings:
     return await scenario.run(bench)
 
 
-def _run(scenario: Scenario, seed: int, *, is_short: bool, vs: frozenset[str]) -> Findings | None:
-    print(f"== {scenario.title}", flush=True)
-    began_at_s = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(seed, is_short, Path(folder), lambda line: print(f"   {line}", flush=True), vs)
-        try:
-            findings: Findings | None = asyncio.run(_awaited(scenario, bench))
-        except Exception:
-            traceback.print_exc()
-            findings = None
-    print(f"== {scenario.name}: {time.monotonic() - began_at_s:.0f} s", flush=True)
-    return findings
+def _in_a_line(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+
+
+def _show_details(error: Exception, folder: Path, console: Console) -> None:
+    """Where it happened, and the last words of the processes that took part."""
+    console.print("".join(traceback.format_exception(error)), highlight=False, markup=False)
+    for log in sorted(folder.rglob("*.log")):
+        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
+        console.print(f"  {log.name}: " + " | ".join(last)[-2000:], highlight=False, markup=False)
+
+
+def _write(report: Report, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
+    (folder / "report.html").write_text(written_page(report), encoding="utf-8")
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench compare", description=compare.__doc__)
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--json", action="store_true", help="for machines")
+    options = parser.parse_args(arguments)
+    try:
+        old, new = read_report(options.old), read_report(options.new)
+    except ReportError as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    found = list(compare.compared(old, new))
+    if options.json:
+        print(json.dumps([asdict(each) for each in found]))
+        return RAN
+    remarks = [f"{name}: only in the old report" for name in compare.only_in(old, new)]
+    remarks += [f"{name}: only in the new report" for name in compare.only_in(new, old)]
+    remarks += [f"the machines differ in {line}" for line in compare.differences(old, new)]
+    show_comparison(Console(), found, remarks)
+    return RAN
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ async def run_load(
 
 
 async def _start(spec_file: Path, spec: dict[str, Any]) -> _Worker:
-    spec_file.write_text(json.dumps(spec))
+    await asyncio.to_thread(spec_file.write_text, json.dumps(spec))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", str(spec_file),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
@@ -138,37 +138,33 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 # In the process itself.
 
 
-async def _talk(target: str, plan: Plan, *, times_from_settled: bool) -> list[SessionRecord]:
-    """Everybody's records, once all have left; SIGTERM lets them leave at once."""
-    for session in plan.sessions:
-        for spoken in session.spoken:
-            clip_frames(spoken.clip, spoken.shift_samples)  # encoded before anybody has to be in time
-    people = [Person(target, session) for session in plan.sessions]
+async def _talk(people: Sequence[Person], open_at_ms: Sequence[int], *, times_from_settled: bool) -> None:
+    """Until all have left; SIGTERM lets them leave at once."""
     began_at_s = time.monotonic()
 
-    async def live(person: Person, open_at_ms: int) -> None:
-        await asyncio.sleep(max(0.0, began_at_s + open_at_ms / 1000 - time.monotonic()))
+    async def live(person: Person, at_ms: int) -> None:
+        await asyncio.sleep(max(0.0, began_at_s + at_ms / 1000 - time.monotonic()))
         await person.converse()
 
-    async def tell_settled() -> None:
-        for person in people:
-            await person.is_settled.wait()
-        if times_from_settled:
-            for person in people:
-                person.record.forget_times()
-        print("settled", flush=True)
-
     async with asyncio.TaskGroup() as tasks:
-        living = [tasks.create_task(tell_settled(), name="load.settled")]
-        for person, session in zip(people, plan.sessions, strict=True):
-            living.append(tasks.create_task(live(person, session.open_at_ms), name=f"person.{session.index}"))
+        living = [tasks.create_task(_tell_settled(people, forget=times_from_settled), name="load.settled")]
+        for person, at_ms in zip(people, open_at_ms, strict=True):
+            living.append(tasks.create_task(live(person, at_ms), name=f"person.{person.record.index}"))
 
         def leave() -> None:
             for each in living:
                 each.cancel()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
-    return [person.record for person in people]
+
+
+async def _tell_settled(people: Sequence[Person], *, forget: bool) -> None:
+    for person in people:
+        await person.is_settled.wait()
+    if forget:
+        for person in people:
+            person.record.forget_times()
+    print("settled", flush=True)
 
 
 def _main(spec_file: Path) -> None:
@@ -176,8 +172,13 @@ def _main(spec_file: Path) -> None:
     if spec["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, spec["cpus"])
     plan = plan_from_json(spec["plan"])
-    records = asyncio.run(_talk(spec["target"], plan, times_from_settled=spec["times_from_settled"]))
-    Path(spec["records_file"]).write_text(json.dumps([record.to_json() for record in records]))
+    for session in plan.sessions:
+        for spoken in session.spoken:
+            clip_frames(spoken.clip, spoken.shift_samples)  # encoded before anybody has to be in time
+    people = [Person(spec["target"], session) for session in plan.sessions]
+    open_at_ms = [session.open_at_ms for session in plan.sessions]
+    asyncio.run(_talk(people, open_at_ms, times_from_settled=spec["times_from_settled"]))
+    Path(spec["records_file"]).write_text(json.dumps([person.record.to_json() for person in people]))
     print("done", flush=True)
 
 

@@ -9,13 +9,16 @@ A scenario that cannot measure a figure leaves its id out and says why in a note
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench import scenarios
 from bench.figures import Figure
+
+Points = Sequence[float] | Sequence[tuple[float, float]] | Sequence[tuple[str, float]]
+"""What a curve or a row is drawn from; which of them, the kind of the plot says."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,7 @@ class Plot:
 
     title: str
     kind: Literal["cdf", "line", "bars", "waterfall"]
-    series: (
-        "dict[str, list[float]] | dict[str, list[tuple[float, float]]] | dict[str, list[tuple[str, float]]]"
-    )
+    series: Mapping[str, Points]
     x_label: str = ""
     y_label: str = ""
     x_marks: tuple[tuple[float, str], ...] = ()

@@ -135,7 +135,7 @@ def _judged(
     elif troubles:
         limit = f"{troubles} sessions were refused, broke or were told of errors"
     elif send_p99_ms >= _CLIENT_LATE_MS:
-        limit = f"the core of services and load generator was full (the client's own frames {send_p99_ms:.0f} ms late at p99)"
+        limit = f"services and load generator had no CPU left (the client's frames {send_p99_ms:.0f} ms late, p99)"
     elif frame_p99_ms >= _REPLY_LATE_MS:
         limit = f"reply frames came {frame_p99_ms:.0f} ms late at p99"
     reply_share = sum(record.reply_audio_ms for record in records) / 1000 / took_s / count
@@ -214,8 +214,8 @@ async def _idle_memory(bench: Bench) -> Figure:
                 grown.append((now - before) / 1024 / batch)
                 before = now
     how = (
-        f"growth of the gateway's resident memory, by {rounds} batches of {batch} sessions that are open and send nothing"
-        f" each on a connection of its own, after {batch} others had come and gone"
+        f"growth of the gateway's resident memory by {rounds} batches of {batch} sessions that are open and send"
+        f" nothing, each on a connection of its own, after {batch} others had come and gone"
     )
     whole = median_figure(grown, "KiB", how)
     return Figure(sum(grown) / rounds, "KiB", batch * rounds, whole.spread, how)
