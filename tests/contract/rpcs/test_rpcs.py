@@ -9,8 +9,7 @@ import pytest
 
 from parley_servicekit.faults import FaultCode
 from parley_servicekit.grpc_faults import fault_from_rpc_error
-
-from .conftest import SERVICE, Talk
+from support.talk_service import SERVICE, Talk
 
 # A guard against hanging, not a measurement.
 PATIENCE_S = 20.0

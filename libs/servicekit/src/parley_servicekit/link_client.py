@@ -18,7 +18,6 @@ import grpc.aio
 
 from parley.link.v1 import link_service_pb2 as pb
 from parley.link.v1.link_service_pb2_grpc import LinkServiceStub
-from parley_servicekit.faults import Fault
 from parley_servicekit.link_call import LinkCall, Method, Status
 from parley_servicekit.link_flow import violation
 from parley_servicekit.link_frames import FrameQueue, MetadataPairs, check_count, write_metadata
@@ -29,8 +28,9 @@ INSTANCE_KEY = "parley-instance"
 _STREAM_ID_MAX = 2**31
 _ANSWER_WITHIN_S = 5.0
 _LOOK_AGAIN_S = 0.2
-# Whether there is a further process behind the name, or a newer version that has links.
-_LOOK_FOR_MORE_S = 10.0
+# Whether there is a further process behind the name (at first more often: connections are being made), or a newer
+# version that has links.
+_LOOK_FOR_MORE_FIRST_S, _LOOK_FOR_MORE_S = 0.25, 10.0
 _LOOK_FOR_SUPPORT_S = 60.0
 _log = get_logger()
 
@@ -99,6 +99,7 @@ class LinkChannel:
         self._may_wait = may_wait
         self._links: list[Link] = []
         self._lost = asyncio.Event()
+        self._more_s = _LOOK_FOR_MORE_FIRST_S
 
     def __getattr__(self, name: str) -> Any:
         """All else, such as unary calls, is the channel's own."""
@@ -177,9 +178,11 @@ class LinkChannel:
             raise
         if any(link.instance == instance and not link.is_leaving for link in self._links):
             call.cancel()
-            return _LOOK_FOR_MORE_S
+            self._more_s = min(2 * self._more_s, _LOOK_FOR_MORE_S)
+            return self._more_s
         link = Link(instance)
         self._links.append(link)
+        self._more_s = _LOOK_FOR_MORE_FIRST_S
         tasks.create_task(self._carry(link, call), name="link")
         return 0.0
 
@@ -196,15 +199,15 @@ class LinkChannel:
             async with asyncio.TaskGroup() as tasks:
                 writing = tasks.create_task(_write_out(link, call), name="link.write")
                 while (response := await call.read()) is not grpc.aio.EOF:
+                    if response is None:  # so grpc.aio tells what cannot be parsed
+                        raise violation("bytes that are no message")
                     self._receive(link, response)
                 writing.cancel()
             _log.info("link.ended")
-        except* grpc.aio.AioRpcError as errors:
-            first = errors.exceptions[0]
-            code = first.code().name if isinstance(first, grpc.aio.AioRpcError) else ""
-            _log.warning("link.lost", code=code)
-        except* (Fault, asyncio.InvalidStateError) as errors:
-            _log.error("link.closed", exc_info=errors.exceptions[0])
+        except* grpc.aio.AioRpcError:
+            _log.warning("link.lost")
+        except* Exception as errors:  # a bug of either end costs this link only
+            _log.error("link.failed", exc_info=errors)
         finally:
             self._links.remove(link)
             link.close()

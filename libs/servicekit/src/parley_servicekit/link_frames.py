@@ -35,6 +35,9 @@ class FrameQueue:
         self._timer: asyncio.TimerHandle | None = None
         self._taken_at_s = 0.0
 
+    def __len__(self) -> int:
+        return len(self._frames)
+
     def put(self, frame: pb.Frame, *, may_wait: bool = False) -> None:
         """Append."""
         self._frames.append(frame)

@@ -8,11 +8,13 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from parley.link.v1 import link_service_pb2 as pb
 from parley.link.v1.link_service_pb2_grpc import LinkServiceServicer
 from parley_servicekit.faults import Fault
 from parley_servicekit.link_client import INSTANCE_KEY
+from parley_servicekit.link_flow import violation
 from parley_servicekit.link_frames import FrameQueue
 from parley_servicekit.served_link import FindMethod, ServedLink
 
@@ -68,6 +70,8 @@ class LinkServicer(LinkServiceServicer):
                 try:
                     while (request := await context.read()) is not grpc.aio.EOF:
                         link.receive(request.frames)
+                except DecodeError:
+                    raise violation("bytes that are no message") from None
                 finally:
                     link.close()
                     for task in background:

@@ -49,6 +49,11 @@ class ServedLink:
         self._running: dict[int, asyncio.Task[None]] = {}
         self._last_id = 0
 
+    @property
+    def running_count(self) -> int:
+        """RPCs that run, cancelled ones that still clean up included."""
+        return len(self._running)
+
     def receive(self, frames: Sequence[pb.Frame]) -> None:
         """What the caller sent. Raises the violation."""
         check_count(frames)
