@@ -36,7 +36,7 @@ def drawn(plot: Plot) -> str:
     """The picture as an `<svg>` element that fills its place's width."""
     with mpl.rc_context(_STYLE):
         height = 3.6 if plot.kind in ("cdf", "line") else 0.55 * len(plot.series) + 1.5
-        picture = Picture(figsize=(7.2, height))
+        picture = Picture(figsize=(8.4, height))
         axes = picture.add_subplot()
         _DRAW[plot.kind](axes, plot)
         _mark(axes, plot)
@@ -93,14 +93,15 @@ def _draw_rows(axes: Axes, plot: Plot) -> None:
             axes.barh(row, value, left=left, color=colour, label="_" if known else label, height=0.62)
             left += value
         own = left - begins if plot.kind == "waterfall" else left
-        axes.annotate(f" {own:.0f}", (left, row), va="center", fontsize=10)
+        axes.annotate(f" {own:,.3g}" if own < 100 else f" {own:,.0f}", (left, row), va="center", fontsize=10)
         begins = left
         axes.axhline(row + 0.5, color=_INK, alpha=0.08, linewidth=0.8)
     axes.set_yticks(range(len(plot.series)), list(plot.series))
     axes.invert_yaxis()
     axes.margins(x=0.06)
     axes.set_xlim(left=0)
-    axes.legend(loc="lower left" if plot.kind == "waterfall" else "best")
+    if len(seen) > 1:
+        axes.legend(loc="lower left" if plot.kind == "waterfall" else "best")
 
 
 _DRAW = {"cdf": _draw_cdf, "line": _draw_line, "bars": _draw_rows, "waterfall": _draw_rows}
@@ -108,10 +109,12 @@ _DRAW = {"cdf": _draw_cdf, "line": _draw_line, "bars": _draw_rows, "waterfall": 
 
 def _mark(axes: Axes, plot: Plot) -> None:
     for value, label in plot.x_marks:
+        axes.set_xlim(right=max(axes.get_xlim()[1], 1.12 * value))
         axes.axvline(value, color="#c74f6b", linestyle="--", linewidth=1.2)
         axes.annotate(label, (value, 1.0), xycoords=("data", "axes fraction"), rotation=90, fontsize=9,
                       xytext=(-3, -3), textcoords="offset points", ha="right", va="top", color="#c74f6b")  # fmt: skip
     for value, label in plot.y_marks:
+        axes.set_ylim(top=max(axes.get_ylim()[1], 1.12 * value))
         axes.axhline(value, color="#c74f6b", linestyle="--", linewidth=1.2)
         axes.annotate(label, (0.0, value), xycoords=("axes fraction", "data"), fontsize=9,
                       xytext=(4, 3), textcoords="offset points", va="bottom", color="#c74f6b")  # fmt: skip

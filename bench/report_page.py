@@ -34,7 +34,7 @@ def written_page(report: Report) -> str:
 
 
 def rows(report: Report) -> list[dict[str, str]]:
-    """The table's lines: name, value, unit, low, high, goal, verdict (in words), kind, n, how."""
+    """The table's lines: name, says, value, unit, low, high, goal, verdict (in words), kind, n, how."""
     table = []
     for name in ordered(report.figures):
         figure = report.figures[name]
@@ -42,6 +42,7 @@ def rows(report: Report) -> list[dict[str, str]]:
         table.append(
             {
                 "name": name,
+                "says": GOALS[name].says if name in GOALS else "",
                 "value": number(figure.value),
                 "unit": "" if figure.unit in ("ratio", "count") else figure.unit,
                 "low": number(figure.spread[0]),

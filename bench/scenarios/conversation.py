@@ -152,7 +152,7 @@ def _waterfall(turns: list[MeasuredTurn]) -> Plot:
         "waterfall",
         rows,
         x_label="ms since the person stopped speaking",
-        caption="Light is what the scripted engines and the end silence take by design; dark is what Parley adds.",
+        caption="Blue is what end silence and scripted engines take by design, orange what Parley adds.",
     )
 
 
