@@ -29,6 +29,7 @@ from parley_gateway.session.journal import Journal
 from parley_gateway.session.services import SessionServices
 from parley_gateway.session.session import Session
 from parley_gateway.turns.policy import TurnDetection, TurnPolicy
+from parley_servicekit.traces import NO_TRACES, Traces
 from support.session_services import (
     ChatModelDouble,
     RecognitionDouble,
@@ -49,6 +50,12 @@ class Services:
     model: ChatModelDouble = field(default_factory=ChatModelDouble)
     voice: TextToSpeechDouble = field(default_factory=TextToSpeechDouble)
     store: ConversationStore = field(default_factory=MemoryConversations)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    traces: Traces = NO_TRACES
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The value of a sample of the gateway's metrics; 0 where there is none."""
+        return self.registry.get_sample_value(f"parley_gateway_{name}", labels) or 0.0
 
     def bundle(self) -> SessionServices:
         return SessionServices(
@@ -56,8 +63,9 @@ class Services:
             self.model,
             self.voice,
             self.store,
-            GatewayMetrics(CollectorRegistry()),
+            GatewayMetrics(self.registry),
             asyncio.get_running_loop().time,
+            self.traces,
         )
 
 

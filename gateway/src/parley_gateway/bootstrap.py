@@ -27,6 +27,7 @@ from parley_gateway.adapters.queueing_conversations import QueueingConversations
 from parley_gateway.adapters.redis_conversations import RedisConversations
 from parley_gateway.adapters.service_status import service_statuses
 from parley_gateway.adapters.sqlite_conversations import SqliteConversations
+from parley_gateway.adapters.upstream_health import watch_upstreams
 from parley_gateway.entrypoints.conversation_servicer import ConversationLimits, ConversationServicer
 from parley_gateway.entrypoints.history_servicer import HistoryServicer
 from parley_gateway.entrypoints.proxied_services import proxy_handler
@@ -70,11 +71,13 @@ def starter(settings: Settings) -> Start:
             links = {name: LinkChannel(channel, _MAY_WAIT) for name, channel in channels.items()}
             linking = [tasks.create_task(link.run(), name=f"links.{name}") for name, link in links.items()]
             linked = cast(dict[str, grpc.aio.Channel], links)  # of a channel, they have what stubs use
-            store = await _store(settings)
+            metrics = GatewayMetrics(REGISTRY)
+            store = await _store(settings, metrics)
             stack.push_async_callback(store.close)
             queueing = tasks.create_task(store.run(), name="store.queue")
-            metrics = GatewayMetrics(REGISTRY)
             metrics.store_degraded.set_function(lambda: float(store.is_degraded))
+            metrics.store_queued_events.set_function(lambda: store.queued_event_count)
+            metrics.is_draining.set_function(lambda: float(lifecycle.draining.is_set()))
             services = SessionServices(
                 speech_to_text=GrpcSpeechToText(linked["asr"]),
                 chat_model=GrpcChatModel(linked["llm"], answer_deadline_ms=settings.answer_deadline_ms),
@@ -82,6 +85,7 @@ def starter(settings: Settings) -> Start:
                 store=store,
                 metrics=metrics,
                 monotonic=time.monotonic,
+                traces=lifecycle.traces,
             )
 
             async def status() -> gateway_pb2.GetStatusResponse:
@@ -99,14 +103,16 @@ def starter(settings: Settings) -> Start:
                 ConversationLimits(settings.session_max_count, settings.drain_grace_ms),
                 status,
                 tasks,
+                lifecycle.metrics.error,
             )
             add_ConversationServiceServicer_to_server(conversations, lifecycle.server)
             add_HistoryServiceServicer_to_server(HistoryServicer(store), lifecycle.server)
             for name, descriptor in _PROXIED.items():
                 lifecycle.server.add_generic_rpc_handlers((proxy_handler(descriptor, name, channels[name]),))
             draining = tasks.create_task(_drain(lifecycle, conversations), name="gateway.drain")
+            looking = tasks.create_task(watch_upstreams(channels, metrics.upstream), name="upstreams")
             yield
-            for task in (draining, queueing, *linking):
+            for task in (draining, looking, queueing, *linking):
                 task.cancel()
 
     return start
@@ -133,7 +139,7 @@ async def _channel(stack: AsyncExitStack, target: str, settings: Settings) -> gr
     return channel
 
 
-async def _store(settings: Settings) -> QueueingConversations:
+async def _store(settings: Settings, metrics: GatewayMetrics) -> QueueingConversations:
     limits = StoreLimits(time_to_live_ms=settings.conversation_kept_hours * _MILLISECONDS_AN_HOUR)
     folder = settings.state_folder or _state_folder()
     store: ConversationStore
@@ -145,7 +151,9 @@ async def _store(settings: Settings) -> QueueingConversations:
         case "memory":
             store = MemoryConversations(limits)
     try:
-        return await QueueingConversations.over(store, folder / f"spool-{settings.store}.log", limits)
+        spool_path = folder / f"spool-{settings.store}.log"
+        observe_append = metrics.store_append.observe
+        return await QueueingConversations.over(store, spool_path, limits, observe_append=observe_append)
     except Fault as fault:
         cause = fault.metadata.get("cause", "")
         problem = f"cannot be used ({cause}): it must be writable, and no other gateway may use it"

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+STAGES = ("endpointing", "asr.final", "llm.first_token", "tts.first_audio", "playback.first_audio")
+"""The names that the segments have everywhere, in order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -15,13 +18,14 @@ class Latency:
 
     def stages_ms(self) -> dict[str, float]:
         """The segments by the names they have everywhere."""
-        return {
-            "endpointing": self.endpointing_ms,
-            "asr.final": self.asr_final_ms,
-            "llm.first_token": self.llm_first_token_ms,
-            "tts.first_audio": self.tts_first_audio_ms,
-            "playback.first_audio": self.playback_first_audio_ms,
-        }
+        segments = (
+            self.endpointing_ms,
+            self.asr_final_ms,
+            self.llm_first_token_ms,
+            self.tts_first_audio_ms,
+            self.playback_first_audio_ms,
+        )
+        return dict(zip(STAGES, segments, strict=True))
 
     @property
     def voice_to_voice_ms(self) -> float:
@@ -31,7 +35,10 @@ class Latency:
 
 @dataclass(slots=True)
 class LatencyMarks:
-    """Moments of one turn on the session's clock, in milliseconds; None = has not happened."""
+    """Moments of one turn on the session's clock, in milliseconds; None = has not happened.
+
+    is_spoken: the person spoke the turn; a typed one has the same path, but says nothing about voices.
+    """
 
     speech_end_at_ms: float
     utterance_end_at_ms: float
@@ -39,6 +46,7 @@ class LatencyMarks:
     first_token_at_ms: float | None = None
     first_speech_at_ms: float | None = None
     first_audio_at_ms: float | None = None
+    is_spoken: bool = True
 
     def latency(self) -> Latency | None:
         """The segments; None while nothing is audible. Work done before its segment begins shows as 0."""

@@ -118,6 +118,28 @@ async def test_a_killed_gateway_brings_its_spool_in_when_it_starts_again(
         assert queue.spooled_bytes == 0
 
 
+async def test_what_waits_is_counted_by_the_next_process_too_and_every_append_is_timed(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    begun = conversation("owner")
+    name, times_s = begun.conversation_id, list[float]()
+    own_redis.kill()
+    dark = await QueueingConversations.over(
+        RedisConversations(own_redis.url), tmp_path / "spool", observe_append=times_s.append
+    )
+    assert dark.queued_event_count == 0
+    await dark.create(begun)
+    for number in range(5):
+        await dark.append(name, 1, [turn(number)])
+    assert (dark.queued_event_count, len(times_s)) == (6, 5)
+    await dark.close()
+    async with queued(RedisConversations(own_redis.url), tmp_path / "spool") as queue:
+        assert queue.queued_event_count == 6
+        own_redis.start()
+        await caught_up(queue)
+        assert queue.queued_event_count == 0
+
+
 async def test_a_gateway_killed_while_bringing_in_doubles_nothing(
     own_redis: RedisServer, tmp_path: Path
 ) -> None:

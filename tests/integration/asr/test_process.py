@@ -173,7 +173,9 @@ async def test_health_readiness_and_metrics_tell_the_truth(tmp_path: Path) -> No
         request = health_pb2.HealthCheckRequest(service="parley.asr.v1.RecognitionService")
         assert (await stub.Check(request)).status == health_pb2.HealthCheckResponse.SERVING
         page = await _page(process, "/metrics")
-        assert 'parley_asr_requests_total{method="StreamingRecognize",outcome="OK"} 1.0' in page
+        assert (
+            'parley_asr_requests_total{method="StreamingRecognize",outcome="completed",reason=""} 1.0' in page
+        )
         assert 'parley_asr_utterances_total{outcome="text"} 1.0' in page
         assert "parley_asr_final_seconds_count 1.0" in page
         assert "parley_asr_audio_seconds_total 2.1" in page

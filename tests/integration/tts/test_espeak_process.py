@@ -288,7 +288,7 @@ async def test_metrics_tell_what_happened(tts: Tts) -> None:
     page = await _metrics(tts)
     for line in (
         'parley_tts_requests_total{outcome="completed",reason=""}',
-        'parley_tts_requests_total{outcome="failed",reason="UNKNOWN_VOICE"}',
+        'parley_tts_requests_total{outcome="refused",reason="UNKNOWN_VOICE"}',
         "parley_tts_first_audio_seconds_count",
         "parley_tts_real_time_factor_ratio_count",
         "parley_tts_engine_available 1.0",

@@ -72,7 +72,7 @@ async def recognizer() -> StrictRecognizer:
 
 @pytest.fixture
 async def decoder(recognizer: StrictRecognizer) -> AsyncIterator[BatchDecoder]:
-    opened = BatchDecoder(recognizer, TAIL, 4, lambda count: None)
+    opened = BatchDecoder(recognizer, TAIL, 4, lambda count, waits_s: None)
     yield opened
     recognizer.gate.set()
     await opened.close()
@@ -135,7 +135,7 @@ async def test_a_batch_that_raises_fails_its_calls_without_their_words_and_the_t
 
 
 async def test_closing_fails_what_waits(recognizer: StrictRecognizer) -> None:
-    decoder = BatchDecoder(recognizer, TAIL, 4, lambda count: None)
+    decoder = BatchDecoder(recognizer, TAIL, 4, lambda count, waits_s: None)
     recognizer.gate.clear()
 
     async def refused() -> str:
@@ -155,3 +155,22 @@ async def test_closing_fails_what_waits(recognizer: StrictRecognizer) -> None:
     assert call.result() == "ENGINE_CLOSED"
     with pytest.raises(Fault, match="ENGINE_CLOSED"):
         await decoder.decode(StrictStream(), samples(1), is_last=False)
+
+
+async def test_it_tells_how_many_wait_and_of_each_wait_once(recognizer: StrictRecognizer) -> None:
+    told: list[tuple[int, int]] = []
+    decoder = BatchDecoder(recognizer, TAIL, 4, lambda count, waits_s: told.append((count, len(waits_s))))
+    recognizer.gate.clear()
+    async with asyncio.TaskGroup() as tasks:
+        for index in range(6):
+            tasks.create_task(decoder.decode(StrictStream(), samples(200), is_last=False), name=f"{index}")
+            while index == 0 and not told:  # the thread is in a batch of one
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert decoder.waiting_count == 5
+        recognizer.gate.set()
+    assert decoder.waiting_count == 0
+    assert told[0] == (1, 1)
+    assert sum(count for count, _ in told) == 12, "two windows each"
+    assert sum(waits for _, waits in told) == 6
+    await decoder.close()

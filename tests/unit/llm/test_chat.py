@@ -228,4 +228,6 @@ async def test_outcomes_are_counted() -> None:
     assert count("completed", "") == count("cancelled", "") == count("refused", "INVALID_FIELD") == 1
     assert count("failed", "UPSTREAM_CUT") == 1
     assert registry.get_sample_value("parley_llm_deltas_total") == 4
+    assert registry.get_sample_value("parley_llm_answer_slots") == 2
+    assert registry.get_sample_value("parley_llm_queue_wait_seconds_count") == 3, "a refused one never queued"
     assert registry.get_sample_value("parley_llm_answers_running") == 0

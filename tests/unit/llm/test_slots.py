@@ -4,7 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from parley_llm.metrics import Metrics
 from parley_llm.slots import Slots
 from parley_servicekit.faults import Fault, FaultCode
 
@@ -66,3 +68,31 @@ async def test_a_cancelled_waiter_leaves_its_place() -> None:
         assert slots.queued_count == 0
     async with slots.taken():
         assert slots.taken_count == 1
+
+
+async def test_everybody_who_got_a_slot_or_waited_in_vain_is_counted_once() -> None:
+    registry = CollectorRegistry()
+    slots = Slots(1, 1, 1, Metrics(registry).queue)
+
+    def count() -> tuple[float | None, float | None]:
+        waits = registry.get_sample_value("parley_llm_queue_wait_seconds_count")
+        return registry.get_sample_value("parley_llm_requests_queued"), waits
+
+    async with slots.taken(), asyncio.TaskGroup() as tasks:
+        assert count() == (0, 1)
+        waiter = tasks.create_task(_refused(slots))
+        await asyncio.sleep(0)
+        assert count() == (1, 1)
+        with pytest.raises(Fault, match="AT_CAPACITY"):
+            async with slots.taken():
+                pass
+        assert await waiter == "QUEUE_TIMEOUT"
+    assert count() == (0, 2)
+
+
+async def _refused(slots: Slots) -> str:
+    try:
+        async with slots.taken():
+            return ""
+    except Fault as fault:
+        return fault.reason

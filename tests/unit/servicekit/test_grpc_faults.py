@@ -27,6 +27,7 @@ def failure(name: bytes) -> BaseException:
         b"fault": fault,
         b"group": ExceptionGroup("tasks", [fault]),
         b"capacity": Fault.capacity("AT_CAPACITY", "full", retry_after_ms=250),
+        b"abandoned": Fault("ABANDONED", "the caller went away", code=FaultCode.CANCELLED),
         b"unexpected": ValueError(SECRET),
         b"mixed group": ExceptionGroup("tasks", [fault, ValueError(SECRET)]),
     }[name]
@@ -36,6 +37,7 @@ class Failing:
     """Each method fails as the request says; `closed` tells that a stream's clean-up has run."""
 
     def __init__(self) -> None:
+        self.told: list[str] = []
         self.closed = asyncio.Event()
 
     async def unary_unary(self, request: bytes, context: Any) -> bytes:
@@ -104,7 +106,7 @@ async def failing(connect: Connect) -> AsyncIterator[tuple[Failing, Any]]:
         "StreamUnary": grpc.stream_unary_rpc_method_handler(servicer.stream_unary),
         "StreamStream": grpc.stream_stream_rpc_method_handler(servicer.stream_stream),
     }
-    server = new_server([FaultInterceptor("asr.parley"), Refusing()])
+    server = new_server([FaultInterceptor("asr.parley", servicer.told.append), Refusing()])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Failing", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -171,6 +173,19 @@ async def test_an_abort_by_hand_stays_as_it_is(failing: tuple[Failing, Any], log
 async def test_an_interceptor_further_in_refuses_with_a_fault(failing: tuple[Failing, Any]) -> None:
     error = await caught(failing[1], "stream_stream", b"fault", metadata=(("key", "wrong"),))
     assert fault_from_rpc_error(error).reason == "KEY_REFUSED"
+
+
+async def test_every_fault_that_is_told_is_told_of_and_one_of_a_caller_who_left_is_not(
+    failing: tuple[Failing, Any], log: io.StringIO
+) -> None:
+    servicer, channel = failing
+    for kind in KINDS:
+        await caught(channel, kind, b"fault")
+    await caught(channel, "unary_unary", b"unexpected")
+    await caught(channel, "unary_unary", b"abandoned")
+    await caught(channel, "unary_unary", b"abort")
+    await caught(channel, "stream_stream", b"fault", metadata=(("key", "wrong"),))
+    assert servicer.told == ["BAD_WORD"] * 4 + ["INTERNAL", "KEY_REFUSED"]
 
 
 async def test_a_fault_while_the_first_response_is_written_reaches_the_client(

@@ -1,11 +1,13 @@
 """The HTTP port: the three pages, nothing else, and bounds on whoever talks to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from parley_servicekit.faults import Fault
 from parley_servicekit.metrics import serve_metrics
@@ -16,11 +18,29 @@ class Readiness:
     ready: bool = True
 
 
+@dataclass(eq=False)
+class Pages(Collector):
+    """Counts how often, and how many at once, all metrics are written down."""
+
+    count: int = 0
+    most_at_once: int = 0
+    _running_count: int = 0
+
+    def collect(self) -> Iterator[Metric]:
+        self.count += 1
+        self._running_count += 1
+        self.most_at_once = max(self.most_at_once, self._running_count)
+        yield Metric("parley_test_pages", "Pages.", "gauge")
+        self._running_count -= 1
+
+
 @dataclass
 class Site:
     host: str
     port: int
     readiness: Readiness
+    registry: CollectorRegistry
+    pages: Pages
 
     async def answer(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(self.host, self.port)
@@ -37,13 +57,16 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    registry = CollectorRegistry()
-    Counter("parley_test_turns", "Turns.", registry=registry).inc(3)
+    registry, pages = CollectorRegistry(), Pages()
+    registry.register(pages)
+    Counter("parley_test_turns_total", "Turns.", registry=registry).inc(3)
+    stages = Histogram("parley_test_stage_seconds", "Stages.", registry=registry)
+    stages.observe(0.05, {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"})
     readiness = Readiness()
     async with serve_metrics("127.0.0.1", 0, lambda: readiness.ready, "PORT", registry) as address:
         host, _, port = address.rpartition(":")
         async with asyncio.timeout(30):
-            yield Site(host, int(port), readiness)
+            yield Site(host, int(port), readiness, registry, pages)
 
 
 async def test_metrics_are_prometheus_text_and_open_metrics_when_asked(site: Site) -> None:
@@ -90,18 +113,77 @@ async def test_an_endless_header_is_refused(site: Site) -> None:
     assert (await site.answer(b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 20_000)).startswith(b"HTTP/1.1 431 ")
 
 
-async def test_idle_connections_do_not_keep_others_out_for_good(site: Site) -> None:
-    idle = [await asyncio.open_connection(site.host, site.port) for _ in range(32)]
-    # The next is hung up on at once, without waiting for the time limit of the idle ones.
-    assert await site.answer(b"") == b""
+async def test_an_exemplar_is_shown_where_the_format_has_a_place_for_it(site: Site) -> None:
+    _, _, body = await site.get("/metrics", headers="Accept: application/openmetrics-text; version=1.0.0\r\n")
+    assert ' # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 0.05' in body
+    assert "4bf92f" not in (await site.get("/metrics"))[2]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=9é; escaping=nonsense",
+        "application/openmetrics-text; version=not-a-version",
+        "application/openmetrics-text;" + ";=" * 2000,
+        "text/plain; version=" + "9." * 1000,
+        "text/plain; version=1.0.0; escaping=\x00\x01",
+        "*/*;q=nan,,,;;;",
+    ],
+)
+async def test_whatever_is_accepted_gets_a_page_and_nothing_of_it_comes_back(site: Site, accept: str) -> None:
+    answer = await site.answer(f"GET /metrics HTTP/1.1\r\nAccept: {accept}\r\n\r\n".encode("latin-1"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"parley_test_turns_total 3.0" in body
+    for piece in (b"nonsense", b"not-a", b";=", b"9.9", b"nan", b"\x00"):
+        assert piece not in head
+
+
+async def test_idle_connections_make_room_for_a_scrape(site: Site) -> None:
+    idle = [await asyncio.open_connection(site.host, site.port) for _ in range(40)]
+    assert (await site.get("/metrics"))[0] == 200
+    # Of 41 connections 32 may be open: the oldest were hung up on, nobody who came later was.
+    for reader, _writer in idle[:8]:
+        assert await ended(reader)
+    assert not idle[-1][0].at_eof()
     for _reader, writer in idle:
         writer.close()
-    while True:
-        try:
-            if (await site.get("/healthz"))[0] == 200:
-                break
-        except (IndexError, ConnectionError):
-            continue
+
+
+async def test_readers_that_read_nothing_do_not_keep_a_scrape_out(site: Site) -> None:
+    # Far more than a socket takes at once.
+    Counter("parley_test_long_total", "x" * 20_000_000, registry=site.registry)
+    slow = [await asyncio.open_connection(site.host, site.port, limit=1) for _ in range(3)]
+    for _reader, writer in slow:
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert (await site.get("/healthz"))[0] == 200
+    _, _, body = await site.get("/metrics")
+    assert "parley_test_long_total 0.0" in body
+    for _reader, writer in slow:
+        writer.transport.abort()
+
+
+async def test_many_scrapes_at_once_are_all_answered_with_few_pages(site: Site) -> None:
+    """As many as there are connections, again and again; pages are written down one at a time."""
+    statuses: list[int] = []
+
+    async def scrape() -> None:
+        for _ in range(20):
+            statuses.append((await site.get("/metrics"))[0])
+
+    async with asyncio.TaskGroup() as tasks:
+        for index in range(25):
+            tasks.create_task(scrape(), name=f"scrape.{index}")
+    assert statuses == [200] * 500
+    assert site.pages.most_at_once == 1
+    assert site.pages.count < 500
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
 
 
 async def test_connections_end_with_the_server() -> None:

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from parley_servicekit.faults import Fault
 from parley_tts.engines.instance_slots import InstanceSlots
+from parley_tts.metrics import Metrics
 
 
 def slots(*urls: str, waiting_max_count: int = 10, wait_timeout_ms: int = 60_000) -> InstanceSlots:
@@ -71,3 +73,21 @@ async def test_the_server_that_last_spoke_the_voice_is_preferred() -> None:
     assert await queue.take("y") == second
     queue.release(second)
     assert await queue.take("") == first
+
+
+async def test_every_take_is_counted_and_those_who_wait_can_be_seen() -> None:
+    registry = CollectorRegistry()
+    queue = InstanceSlots(["a"], waiting_max_count=1, wait_timeout_ms=60_000, queue=Metrics(registry).queue)
+
+    def count() -> tuple[float | None, float | None]:
+        waits = registry.get_sample_value("parley_tts_queue_wait_seconds_count")
+        return registry.get_sample_value("parley_tts_requests_queued"), waits
+
+    url = await queue.take("v")
+    assert count() == (0, 1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(queue.take("v"), name="waiter")
+        await asyncio.sleep(0)
+        assert count() == (1, 1)
+        queue.release(url)
+    assert count() == (0, 2)

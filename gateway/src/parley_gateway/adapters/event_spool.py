@@ -22,7 +22,10 @@ RECORD_MAX_BYTES = _CHUNK_MAX_BYTES // 2
 
 
 class EventSpool:
-    """Holds at most `max_bytes`. The file has mode 0600 (its folder 0700) and is locked to this process."""
+    """Holds at most `max_bytes`. The file has mode 0600 (its folder 0700) and is locked to this process.
+
+    size_bytes, record_count: of what is in the file.
+    """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         """Open or make the file. Raises STORE_UNAVAILABLE, also when another process has it."""
@@ -36,6 +39,7 @@ class EventSpool:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.size_bytes = self._whole_bytes(os.fstat(self._file).st_size)
             os.ftruncate(self._file, self.size_bytes)
+            self.record_count = self._newline_count()
         except OSError as error:
             os.close(self._file)
             raise _unavailable(error) from None
@@ -56,6 +60,7 @@ class EventSpool:
                 os.ftruncate(self._file, self.size_bytes)
             raise _unavailable(error) from None
         self.size_bytes += len(line)
+        self.record_count += 1
 
     def read(self, offset: int) -> list[tuple[dict[str, Any] | None, int]]:
         """Some of the records from `offset` on, each with the offset after it; None for a damaged one.
@@ -84,7 +89,7 @@ class EventSpool:
             os.fsync(self._file)
         except OSError as error:
             raise _unavailable(error) from None
-        self.size_bytes = 0
+        self.size_bytes = self.record_count = 0
         return True
 
     def close(self) -> None:
@@ -95,6 +100,10 @@ class EventSpool:
         written = 0
         while written < len(line):
             written += os.pwrite(self._file, line[written:], self.size_bytes + written)
+
+    def _newline_count(self) -> int:
+        chunks = range(0, self.size_bytes, _CHUNK_MAX_BYTES)
+        return sum(os.pread(self._file, _CHUNK_MAX_BYTES, offset).count(b"\n") for offset in chunks)
 
     def _whole_bytes(self, size_bytes: int) -> int:
         """Where the last whole line ends."""

@@ -11,6 +11,7 @@ wrote. Only a conversation that was deleted, has expired or is full refuses them
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,8 +50,15 @@ class QueueingConversations:
     discarded_count: records of the spool that the store refused for good, or that were damaged.
     """
 
-    def __init__(self, store: ConversationStore, limits: StoreLimits, spool: EventSpool) -> None:
+    def __init__(
+        self,
+        store: ConversationStore,
+        limits: StoreLimits,
+        spool: EventSpool,
+        observe_append: Callable[[float], None],
+    ) -> None:
         self._store = store
+        self._observe_append = observe_append
         self._limits = limits
         self._spool = spool
         # One thread: whatever a cancelled caller began is over before the next call begins.
@@ -62,6 +70,7 @@ class QueueingConversations:
         self._mark(pending=spool.size_bytes > 0)
         self._is_away = False
         self._brought_in_bytes = 0
+        self._brought_in_count = 0
         self._order_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.discarded_count = 0
 
@@ -73,14 +82,15 @@ class QueueingConversations:
         limits: StoreLimits | None = None,
         *,
         spool_max_bytes: int = 64 * 1024 * 1024,
+        observe_append: Callable[[float], None] = lambda _seconds: None,
     ) -> "QueueingConversations":
         """The queue over `store`, with what an earlier process left in the spool.
 
-        limits: those of the store. Raises STORE_UNAVAILABLE when the spool cannot be used, or another process
-        has it.
+        limits: those of the store. observe_append: told how many seconds every append took.
+        Raises STORE_UNAVAILABLE when the spool cannot be used, or another process has it.
         """
         spool = await asyncio.to_thread(EventSpool, spool_path, spool_max_bytes)
-        return cls(store, limits or StoreLimits(), spool)
+        return cls(store, limits or StoreLimits(), spool, observe_append)
 
     @property
     def is_degraded(self) -> bool:
@@ -91,6 +101,11 @@ class QueueingConversations:
     def spooled_bytes(self) -> int:
         """Size of the spool."""
         return self._spool.size_bytes
+
+    @property
+    def queued_event_count(self) -> int:
+        """How much waits in the spool: events, and conversations that are to be made."""
+        return self._spool.record_count - self._brought_in_count
 
     async def run(self) -> None:
         """Bring the spool to the store whenever there is something in it. Never returns."""
@@ -127,12 +142,18 @@ class QueueingConversations:
         self, conversation_id: str, fence: int, events: Sequence[Event], *, late: bool = False
     ) -> None:
         """See `ConversationStore`. TAKEN_OVER shows itself only when the store is there."""
-        async with self._order(conversation_id):
-            if await self._is_stored(lambda: self._store.append(conversation_id, fence, events, late=late)):
-                return
-            event_rows(fence, events, self._limits)
-            bodies = [to_json(event).decode() for event in events]
-            await self._put({"conversation_id": conversation_id, "fence": fence, "events": bodies})
+        began_at_s = time.monotonic()
+        try:
+            async with self._order(conversation_id):
+                if await self._is_stored(
+                    lambda: self._store.append(conversation_id, fence, events, late=late)
+                ):
+                    return
+                event_rows(fence, events, self._limits)
+                bodies = [to_json(event).decode() for event in events]
+                await self._put({"conversation_id": conversation_id, "fence": fence, "events": bodies})
+        finally:
+            self._observe_append(time.monotonic() - began_at_s)
 
     async def read(self, conversation_id: str, owner: str) -> StoredConversation:
         """See `ConversationStore`."""
@@ -202,11 +223,12 @@ class QueueingConversations:
             for record, end_bytes in records:
                 await self._replay(record)
                 self._brought_in_bytes = end_bytes
+                self._brought_in_count += 1
                 self._is_away = False
             if not records:
                 async with self._spool_lock:
                     if await self._in_thread(self._spool.clear_if_read, self._brought_in_bytes):
-                        self._brought_in_bytes = 0
+                        self._brought_in_bytes = self._brought_in_count = 0
                         self._mark(pending=False)
                         return
 

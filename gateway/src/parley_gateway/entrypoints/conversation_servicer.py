@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from parley_gateway.session.journal import Journal
 from parley_gateway.session.services import SessionServices
 from parley_gateway.session.session import Session
 from parley_servicekit.faults import Fault
+from parley_servicekit.traces import traceparent_of
 
 # API keys come in a later version; until then every conversation belongs to the one owner of the machine.
 OWNER = "local"
@@ -59,13 +60,17 @@ class ConversationServicer(ConversationServiceServicer):
         limits: ConversationLimits,
         status: Callable[[], Awaitable[pb2.GetStatusResponse]],
         tasks: asyncio.TaskGroup,
+        count_error: Callable[[str], None],
     ) -> None:
+        """count_error: told the reason of every error within a conversation; the end of a call is counted elsewhere."""
         self._services = services
         self._personas = personas
         self._default_persona = default_persona
         self._limits = limits
         self._status = status
         self._tasks = tasks
+        self._count_error = count_error
+        services.metrics.session_slots.set(limits.session_max_count)
         self._sessions: set[Session] = set()
         self._opening_count = 0
         self._is_draining = False
@@ -75,7 +80,7 @@ class ConversationServicer(ConversationServiceServicer):
     ) -> None:
         """See the proto."""
         config = await self._first_config(context)
-        session = await self._open(config)
+        session = await self._open(replace(config, traceparent=traceparent_of(context)))
         self._sessions.add(session)
         self._services.metrics.sessions.set(len(self._sessions))
         running = self._tasks.create_task(session.run(), name=f"session.{session.session_id}")
@@ -154,6 +159,8 @@ class ConversationServicer(ConversationServiceServicer):
 
     async def _write(self, session: Session, context: Any) -> None:
         while (output := await session.outbox.get()) is not None:
+            if isinstance(output, outputs.ErrorOutput):
+                self._count_error(output.fault.reason)
             message = response(output)
             if isinstance(output, outputs.Ready):
                 effective = effective_config(session.config, output.conversation_id)
@@ -162,7 +169,6 @@ class ConversationServicer(ConversationServiceServicer):
                 async with asyncio.timeout(self._limits.client_stall_ms / 1000):
                     await context.write(message)
             except TimeoutError:
-                self._services.metrics.error("CLIENT_STALLED")
                 raise Fault.deadline("CLIENT_STALLED", "the client has stopped reading") from None
 
     async def _read(self, session: Session, context: Any) -> None:
@@ -173,7 +179,6 @@ class ConversationServicer(ConversationServiceServicer):
                 try:
                     await self._take(session, request)
                 except Fault as fault:
-                    self._services.metrics.error(fault.reason)
                     await session.outbox.put(outputs.ErrorOutput(fault))
         session.end()
 
@@ -193,7 +198,8 @@ class ConversationServicer(ConversationServiceServicer):
                 session.take_interrupt()
             case "playback":
                 played_ms = wire.milliseconds(request.playback.played_duration)
-                session.take_playback(request.playback.reply_id, played_ms)
+                playback = request.playback
+                session.take_playback(playback.reply_id, played_ms, playback.underrun_count)
             case "update":
                 config = updated_config(session.config, request.update, self._personas, self._default_persona)
                 session.take_config(config)

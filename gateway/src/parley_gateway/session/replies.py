@@ -10,9 +10,12 @@ from parley_gateway.latency import LatencyMarks
 from parley_gateway.session.config import SessionConfig
 from parley_gateway.session.outbox import Outbox
 from parley_gateway.session.outputs import ReplyEndedOutput, ReplyStartedOutput
+from parley_gateway.session.reply_counts import count_playback, turn_outcome
 from parley_gateway.session.replying import Reply, ReplyServices
 from parley_gateway.session.services import SessionServices
+from parley_gateway.session.turn_spans import TurnSpans
 from parley_gateway.turns import events
+from parley_gateway.turns.actions import CancelReason
 from parley_servicekit.faults import Fault
 from parley_servicekit.logs import get_logger
 
@@ -26,6 +29,7 @@ class _Ending:
     outcome: ReplyOutcome
     heard_text: str
     played_ms: float
+    cancel_reason: CancelReason | None
 
 
 class Replies:
@@ -38,17 +42,19 @@ class Replies:
         now_ms: Callable[[], float],
         feed: Callable[[events.Event], None],
         store: Callable[[Event], Awaitable[None]],
+        spans: TurnSpans,
     ) -> None:
         self.faults: dict[int, Fault] = {}
         self._metrics = services.metrics
         self._outbox = outbox
         self._now_ms = now_ms
         self._store = store
+        self._spans = spans
         self._services = ReplyServices(
             services.chat_model, services.text_to_speech, outbox, now_ms, feed, store
         )
         self._replies: dict[int, Reply] = {}
-        self._announced: set[int] = set()
+        self._announced: dict[int, str] = {}  # the turn that it answers, "" for a greeting
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._endings: dict[int, _Ending] = {}
 
@@ -73,24 +79,28 @@ class Replies:
         """Let its audio leave again."""
         self._replies[reply_id].resume()
 
-    def reported(self, reply_id: int, played_ms: float) -> float:
+    def reported(self, reply_id: int, played_ms: float, underrun_count: int = 0) -> float:
         """The client has played so much of it; the result is how much of that can be, 0 for a reply that is over."""
         if reply_id not in self._replies or reply_id in self._endings:
             return 0.0
         playout = self._replies[reply_id].playout
         played_ms = max(0.0, min(played_ms, playout.sent_ms))
-        playout.reported(played_ms, self._now_ms())
+        playout.reported(played_ms, self._now_ms(), underrun_count)
         return played_ms
 
-    def stop(self, reply_id: int, outcome: ReplyOutcome) -> None:
+    def stop(self, reply_id: int, outcome: ReplyOutcome, cancel_reason: CancelReason | None = None) -> None:
         """It is over: nothing of it leaves any more, what was heard is settled, and upstream is being cancelled."""
         reply = self._replies[reply_id]
         now_ms = self._now_ms()
+        if cancel_reason is not None and reply.was_perceived:
+            self._metrics.barge_in(cancel_reason)
         if outcome is ReplyOutcome.COMPLETED:  # also where the client's last report was lost
-            self._endings[reply_id] = _Ending(outcome, reply.whole_text(), reply.playout.sent_ms)
+            self._endings[reply_id] = _Ending(
+                outcome, reply.whole_text(), reply.playout.sent_ms, cancel_reason
+            )
         else:
             heard_ms = reply.playout.heard_ms(now_ms)
-            self._endings[reply_id] = _Ending(outcome, reply.heard_text(now_ms), heard_ms)
+            self._endings[reply_id] = _Ending(outcome, reply.heard_text(now_ms), heard_ms, cancel_reason)
             self._outbox.silence(reply_id)
         if reply_id in self._tasks:
             self._tasks[reply_id].cancel()
@@ -102,10 +112,11 @@ class Replies:
     ) -> None:
         """Tell that it begins, and begin to make it unless it was stopped meanwhile."""
         await self._outbox.put(ReplyStartedOutput(reply_id, turn_id))
-        self._announced.add(reply_id)
+        self._announced[reply_id] = turn_id
         if reply_id not in self._endings:
             reply = self._replies[reply_id]
-            self._tasks[reply_id] = tasks.create_task(reply.run(messages), name=f"reply.{reply_id}")
+            with self._spans.within(reply_id):  # a task keeps the context that it was made in
+                self._tasks[reply_id] = tasks.create_task(reply.run(messages), name=f"reply.{reply_id}")
 
     async def finish(self, reply_id: int) -> None:
         """Wind up a stopped reply: when upstream is cancelled, the ending is stored and told."""
@@ -131,6 +142,7 @@ class Replies:
                 await self._store(self._ended(reply_id))
             self._outbox.put_now(self._told_ending(reply_id))
             self._forget(reply_id)
+        self._spans.close()
 
     def _ended(self, reply_id: int) -> ReplyEnded:
         ending = self._endings[reply_id]
@@ -152,9 +164,24 @@ class Replies:
     def _forget(self, reply_id: int) -> None:
         reply, ending = self._replies.pop(reply_id), self._endings.pop(reply_id)
         self._tasks.pop(reply_id, None)
-        self._announced.discard(reply_id)
-        self._metrics.reply_ended(ending.outcome, reply.marks.latency())
-        _log_ending(reply_id, ending, reply)
+        if self._announced.pop(reply_id, ""):
+            outcome = turn_outcome(ending.outcome, ending.cancel_reason, was_perceived=reply.was_perceived)
+            self._metrics.turn_ended(outcome)
+        count_playback(self._metrics, reply, ending.heard_text)
+        with self._spans.within(reply_id):
+            _log_ending(reply_id, ending, reply)
+        trace_id = self._spans.end(
+            reply_id,
+            ending.outcome.value,
+            reply.fault.reason if reply.fault else "",
+            reply.marks,
+            prompt_token_count=reply.prompt_token_count,
+            completion_token_count=reply.completion_token_count,
+            audio_ms=round(reply.playout.sent_ms),
+            played_ms=round(ending.played_ms),
+        )
+        latency = reply.marks.latency() if reply.marks.is_spoken else None
+        self._metrics.reply_ended(ending.outcome, latency, trace_id)
 
 
 def _log_ending(reply_id: int, ending: _Ending, reply: Reply) -> None:

@@ -80,6 +80,17 @@ class Reply:
         self._last_progress_ms = 0.0
         self._marked_ms = 0.0
 
+    @property
+    def was_perceived(self) -> bool:
+        """Whether the person has heard (or, in a text-only conversation, read) something of it."""
+        marks = self.marks
+        return (marks.first_token_at_ms if self._speaking is None else marks.first_audio_at_ms) is not None
+
+    @property
+    def written_text(self) -> str:
+        """What the chat model has written so far."""
+        return "".join(self._written)
+
     def pause(self) -> None:
         """Send no audio until `resume`."""
         self._may_sound.clear()

@@ -31,6 +31,7 @@ from parley_gateway.session.outbox import Outbox
 from parley_gateway.session.replies import Replies
 from parley_gateway.session.services import SessionServices
 from parley_gateway.session.turn_clock import TurnClock
+from parley_gateway.session.turn_spans import TurnSpans
 from parley_gateway.turns import actions, events
 from parley_gateway.turns.policy import TurnDetection
 from parley_gateway.turns.turn_taker import TurnState, TurnTaker
@@ -68,7 +69,10 @@ class Session:
             services.speech_to_text, config.listening, self._on_recognition, self._on_listening_state
         )
         self._listening_known = asyncio.Event()
-        self._replies = Replies(services, self.outbox, self._clock.now_ms, self._feed, self._store)
+        self._ids = {"session_id": session_id, "conversation_id": journal.conversation.conversation_id}
+        now_ms, arrived_at_ms = self._clock.now_ms, self._timeline.arrived_at_ms
+        self._spans = TurnSpans(services.traces, now_ms, arrived_at_ms, self._listening, self._ids, config)
+        self._replies = Replies(services, self.outbox, now_ms, self._feed, self._store, self._spans)
         self._events: deque[events.Event] = deque()
         self._is_feeding = False
         self._actions: asyncio.Queue[actions.Action | None] = asyncio.Queue()
@@ -126,9 +130,9 @@ class Session:
         """Stop the reply."""
         self._feed(events.InterruptRequested(self._clock.now()))
 
-    def take_playback(self, reply_id: int, played_ms: float) -> None:
+    def take_playback(self, reply_id: int, played_ms: float, underrun_count: int = 0) -> None:
         """So much of a reply has been played. Reports about other than the current reply change nothing."""
-        played_ms = self._replies.reported(reply_id, played_ms)
+        played_ms = self._replies.reported(reply_id, played_ms, underrun_count)
         self._feed(events.PlaybackReported(self._clock.now(), reply_id, round(played_ms)))
 
     def take_config(self, config: SessionConfig) -> None:
@@ -166,9 +170,7 @@ class Session:
 
     async def run(self) -> None:
         """Until `end`. Never raises but for cancellation; `fault` tells what went wrong, and the outbox is closed."""
-        with bound_ids(
-            session_id=self.session_id, conversation_id=self._journal.conversation.conversation_id
-        ):
+        with bound_ids(**self._ids):
             try:
                 await self._run()
             except Exception as error:
@@ -228,7 +230,8 @@ class Session:
         self._is_feeding = True
         try:
             while self._events:
-                for action in self._turn_taker.handle(self._events.popleft()):
+                event = self._events.popleft()
+                for action in self._spans.watch(event, self._turn_taker.handle(event)):
                     self._do_at_once(action)
                     self._actions.put_nowait(action)
         finally:
@@ -248,7 +251,7 @@ class Session:
             case actions.ResumeReply():
                 self._replies.resume(action.reply_id)
             case actions.CancelReply():
-                self._replies.stop(action.reply_id, log.ReplyOutcome.INTERRUPTED)
+                self._replies.stop(action.reply_id, log.ReplyOutcome.INTERRUPTED, action.reason)
             case actions.FinishReply():
                 self._replies.stop(action.reply_id, log.ReplyOutcome(action.outcome.value.lower()))
             case actions.FlushRecognition():
@@ -297,7 +300,6 @@ class Session:
         fault = self._replies.faults.pop(action.reply_id or 0, None) or self._known_faults.get(action.reason)
         if fault is None:
             fault = faults.turn_failed(action.reason)
-        self._services.metrics.error(fault.reason)
         await self.outbox.put(
             outputs.ErrorOutput(
                 fault, turn_id=str(action.turn_id) if action.turn_id else "", reply_id=action.reply_id or 0
@@ -366,7 +368,8 @@ class Session:
         now_ms = self._clock.now_ms()
         utterance_end_at_ms = now_ms if self._utterance_end_at_ms is None else self._utterance_end_at_ms
         speech_end_at_ms = utterance_end_at_ms if self._speech_end_at_ms is None else self._speech_end_at_ms
-        return LatencyMarks(speech_end_at_ms, utterance_end_at_ms, now_ms)
+        is_spoken = self._speech_end_at_ms is not None
+        return LatencyMarks(speech_end_at_ms, utterance_end_at_ms, now_ms, is_spoken=is_spoken)
 
     # The log.
 

@@ -89,9 +89,10 @@ async def abort_with(context: Any, fault: Fault, domain: str) -> Never:
 class FaultInterceptor(grpc.aio.ServerInterceptor):
     """Turns a Fault of any servicer into its status, and anything unexpected into INTERNAL, logged once."""
 
-    def __init__(self, domain: str) -> None:
-        """domain: of the process, such as `asr.parley`."""
+    def __init__(self, domain: str, told: Callable[[str], None] = lambda _reason: None) -> None:
+        """domain: of the process, such as `asr.parley`. told: called with the reason of every fault that is told."""
         self._domain = domain
+        self._told = told
 
     async def intercept_service(
         self,
@@ -102,7 +103,7 @@ class FaultInterceptor(grpc.aio.ServerInterceptor):
         try:
             handler = await continuation(handler_call_details)
         except Fault as fault:  # an inner interceptor refuses
-            return refusing_handler(partial(abort_with, fault=fault, domain=self._domain))
+            return refusing_handler(partial(self._tell, fault=fault))
         if handler is None:
             return None
         guard = self._guard_stream if handler.response_streaming else self._guard
@@ -139,6 +140,11 @@ class FaultInterceptor(grpc.aio.ServerInterceptor):
             fault = Fault.internal()
         elif fault.code is FaultCode.INTERNAL:
             _log.error("rpc.failed", method=method, reason=fault.reason, exc_info=error)
+        await self._tell(context, fault)
+
+    async def _tell(self, context: Any, fault: Fault) -> Never:
+        if fault.code is not FaultCode.CANCELLED:  # the caller went away: that is no error
+            self._told(fault.reason)
         await abort_with(context, fault, self._domain)
 
 

@@ -1,22 +1,28 @@
 """The HTTP port of a process: `/metrics` for Prometheus, `/healthz` (alive) and `/readyz` (serving).
 
-`process` starts it. Written on asyncio streams rather than a web framework because what it needs are limits:
-one request a connection, 8 KiB of header, 5 s, 32 connections. Processes declare metrics in their own
-`metrics.py`.
+`process` starts it. Written on asyncio streams rather than a web framework because what it needs are limits, so that
+nothing that is done to this port is felt in a conversation: one request a connection, 8 KiB of header, 5 s,
+32 connections, of which the oldest makes room for the next, and ten pages of metrics a second, however many are asked
+for. Processes declare metrics in their own `metrics.py`.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, REGISTRY, CollectorRegistry
+from prometheus_client import generate_latest as written_as_text
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPEN_METRICS
+from prometheus_client.openmetrics.exposition import generate_latest as written_as_open_metrics
 
 from parley_servicekit.grpc_server import bind_problem, join_address
 
 _HEAD_MAX_BYTES = 8192
 _REQUEST_TIMEOUT_S = 5.0
 _CONNECTION_MAX_COUNT = 32
+# Writing a page down takes milliseconds in which the event loop may have to wait for the interpreter.
+_PAGE_KEPT_S = 0.1
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -43,11 +49,33 @@ async def serve_metrics(
         endpoint.hang_up()
 
 
+class _MetricsPage:
+    """All metrics as one page in one format. Whoever asks gets it no older than 0.1 s before they asked."""
+
+    def __init__(self, write_down: Callable[[CollectorRegistry], bytes], registry: CollectorRegistry) -> None:
+        self._write_down = write_down
+        self._registry = registry
+        self._turn = asyncio.Lock()
+        self._body = b""
+        self._written_at_s = float("-inf")
+
+    async def body(self) -> bytes:
+        asked_at_s = time.monotonic()
+        async with self._turn:
+            if self._written_at_s < asked_at_s - _PAGE_KEPT_S:
+                began_at_s = time.monotonic()
+                # In a thread: thousands of series take longer to write down than the loop may be blocked.
+                self._body = await asyncio.to_thread(self._write_down, self._registry)
+                self._written_at_s = began_at_s
+            return self._body
+
+
 class _Endpoint:
     def __init__(self, is_ready: Callable[[], bool], registry: CollectorRegistry) -> None:
         self._is_ready = is_ready
-        self._registry = registry
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._text = _MetricsPage(written_as_text, registry)
+        self._open_metrics = _MetricsPage(written_as_open_metrics, registry)
+        self._writers: dict[asyncio.StreamWriter, None] = {}  # oldest first
 
     def hang_up(self) -> None:
         for writer in self._writers:
@@ -56,9 +84,11 @@ class _Endpoint:
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: one request, one response, close."""
         if len(self._writers) >= _CONNECTION_MAX_COUNT:
-            writer.transport.abort()
-            return
-        self._writers.add(writer)
+            # Whoever sits on connections must not keep a scrape or a probe out.
+            oldest = next(iter(self._writers))
+            del self._writers[oldest]
+            oldest.transport.abort()
+        self._writers[writer] = None
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                 writer.write(await self._respond(reader))
@@ -68,7 +98,7 @@ class _Endpoint:
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             writer.transport.abort()
         finally:
-            self._writers.discard(writer)
+            self._writers.pop(writer, None)
 
     async def _respond(self, reader: asyncio.StreamReader) -> bytes:
         try:
@@ -86,9 +116,10 @@ class _Endpoint:
 
     async def _page(self, path: str, accept: str, *, with_body: bool) -> bytes:
         if path == "/metrics":
-            encode, content_type = choose_encoder(accept)
-            # In a thread: thousands of series take longer to write down than the loop may be blocked.
-            body = await asyncio.to_thread(encode, self._registry)
+            # Only OpenMetrics carries exemplars. Nothing of what was asked for is given back.
+            is_open = "application/openmetrics-text" in accept
+            body = await (self._open_metrics if is_open else self._text).body()
+            content_type = CONTENT_TYPE_OPEN_METRICS if is_open else CONTENT_TYPE_PLAIN_0_0_4
             return _response(200, "OK", body, content_type=content_type, with_body=with_body)
         if path == "/healthz":
             return _response(200, "OK", b"alive\n", with_body=with_body)

@@ -30,9 +30,11 @@ from typing import cast
 
 import grpc.aio
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import REGISTRY
 
 from parley.link.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from parley_servicekit.admission import Admission
+from parley_servicekit.event_loop_lag import observed_loop_lag
 from parley_servicekit.faults import FaultCode, fault_in
 from parley_servicekit.grpc_faults import FaultInterceptor
 from parley_servicekit.grpc_handlers import LateServicers
@@ -40,8 +42,10 @@ from parley_servicekit.grpc_server import MESSAGE_MAX_BYTES, bind, new_server
 from parley_servicekit.link_servicer import CONNECT, LinkServicer, find_method
 from parley_servicekit.logs import configure_logs, get_logger
 from parley_servicekit.metrics import serve_metrics
+from parley_servicekit.process_metrics import ProcessMetrics
 from parley_servicekit.serving import Serving
 from parley_servicekit.settings import ProcessSettings
+from parley_servicekit.traces import Traces, open_traces
 
 # Time for the last answers to leave the socket, and for cancelled servicers to clean up.
 _FLUSH_S = 0.25
@@ -54,13 +58,19 @@ class Lifecycle:
 
     server: for `add_…Servicer_to_server(servicer, lifecycle.server)`; calls come in once `start` has yielded.
     serving: flip services on and off while running.
+    metrics: of the process as such; `error` counts what is told otherwise than as the end of a call.
     draining: set when the process begins to go away; streams that have no end of their own should end then.
+    traces: where spans begin; off unless the environment names a collector.
     """
 
-    def __init__(self, servicers: LateServicers, serving: Serving) -> None:
+    def __init__(
+        self, servicers: LateServicers, serving: Serving, metrics: ProcessMetrics, traces: Traces
+    ) -> None:
         # It has what generated code calls; their annotation asks for a whole server.
         self.server = cast(grpc.aio.Server, servicers)
         self.serving = serving
+        self.metrics = metrics
+        self.traces = traces
         self.draining = asyncio.Event()
         self._signal_count = 0
         self._deadline: asyncio.Timeout | None = None
@@ -120,6 +130,7 @@ def run(
     """
     configure_logs(settings.process_name(), settings.log_level, settings.log_format)
     admission = Admission(rpc_max_count, uncounted=frozenset({CONNECT}))
+    traces = open_traces(settings.process_name())
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(
@@ -130,6 +141,7 @@ def run(
                     admission,
                     interceptors,
                     message_max_bytes,
+                    traces,
                     linked_service_names,
                 )
             )
@@ -140,6 +152,8 @@ def run(
             return 1
         _log.error("process.failed", reason=fault.reason, message=fault.message)
         return 2 if fault.code in (FaultCode.FAILED_PRECONDITION, FaultCode.INVALID_ARGUMENT) else 1
+    finally:
+        traces.close()
     return 0
 
 
@@ -150,19 +164,21 @@ async def _serve(
     admission: Admission,
     interceptors: Sequence[grpc.aio.ServerInterceptor],
     message_max_bytes: int,
+    traces: Traces,
     linked_service_names: Sequence[str],
 ) -> None:
     """The process within its event loop."""
     name = settings.process_name()
     started_at = time.monotonic()
-    ours: list[grpc.aio.ServerInterceptor] = [FaultInterceptor(f"{name}.parley"), admission]
+    metrics = ProcessMetrics(name, REGISTRY)
+    ours: list[grpc.aio.ServerInterceptor] = [FaultInterceptor(f"{name}.parley", metrics.error), admission]
     server = new_server(
         [*ours, *interceptors], message_max_bytes=message_max_bytes, rpc_max_count=admission.rpc_max_count
     )
     serving = Serving(service_names)
     servicers = LateServicers()
     server.add_generic_rpc_handlers((servicers,))
-    lifecycle = Lifecycle(servicers, serving)
+    lifecycle = Lifecycle(servicers, serving, metrics, traces)
     if linked_service_names:
         find = find_method([*ours, *interceptors], servicers, linked_service_names)
         links = LinkServicer(find, lifecycle.draining, f"{name}.parley")
@@ -171,6 +187,7 @@ async def _serve(
     reflection.enable_server_reflection([*service_names, *_OWN_SERVICES], server)
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(lifecycle._receive_signal))
+        stack.enter_context(observed_loop_lag(metrics.event_loop_lag.observe))
         grpc_address = bind(server, settings)
         metrics_address = await stack.enter_async_context(
             serve_metrics(

@@ -5,15 +5,14 @@ here. `trace_export` alone knows OpenTelemetry's SDK, and is imported only where
 attribute: ids, outcomes, names of our models and milliseconds are.
 """
 
-import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from parley_servicekit.faults import FaultCode, fault_in
 from parley_servicekit.logs import bound_ids, get_logger
+from parley_servicekit.outcomes import RequestOutcome, ended_by
 
 _log = get_logger()
 _KEY = "traceparent"
@@ -161,18 +160,14 @@ def serving(traces: Traces, name: str, context: Any) -> Iterator[Span]:
         yield NO_SPAN
         return
     span = traces.start(name, parent=traceparent_of(context), is_server=True)
-    outcome, reason = "cancelled", ""
+    failure: BaseException | None = None
     try:
         with within(span):
             yield span
-        outcome = "completed"
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
     except BaseException as error:
-        fault = fault_in(error)
-        if fault is None or fault.code is not FaultCode.CANCELLED:
-            outcome, reason = "failed", "INTERNAL" if fault is None else fault.reason
+        failure = error
         raise
     finally:
-        span.note(outcome=outcome)
-        span.end(reason=reason)
+        outcome, reason = ended_by(failure)
+        span.note(outcome=outcome.value)
+        span.end(reason="" if outcome is RequestOutcome.CANCELLED else reason)

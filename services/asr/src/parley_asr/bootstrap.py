@@ -51,7 +51,7 @@ def starter(settings: Settings) -> Start:
                 settings.recording_timeout_ms,
             )
             places = Places(settings.max_streams), Places(settings.max_recordings)
-            servicer = RecognitionServicer(engines, recording_limits, places, metrics)
+            servicer = RecognitionServicer(engines, recording_limits, places, metrics, lifecycle.traces)
             service_grpc.add_RecognitionServiceServicer_to_server(servicer, lifecycle.server)
             yield
         finally:
@@ -95,7 +95,8 @@ async def _open_engines(
     )
     vad_model_file = settings.vad_model_file or EMBEDDED_VAD_MODEL_FILE
     await check_models(options, vad_model_file, settings.model_check_timeout_ms)
-    recognizer = await SherpaStreamingEngine.open(options, metrics.decode_batch.observe)
+    recognizer = await SherpaStreamingEngine.open(options, metrics.batch_begun)
+    metrics.decode_queue.set_function(lambda: recognizer.waiting_count)
     await _warm_up(recognizer)
     return recognizer, SherpaVoiceActivityEngine(vad_model_file, settings.audio_threads)
 

@@ -3,7 +3,6 @@
 Used by the servicer around every call, and told by `streaming_call` and `recording_call` what is going on.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,9 +15,10 @@ from parley_asr.events import (
 )
 from parley_asr.metrics import Metrics
 from parley_asr.ports import SAMPLE_RATE_HZ
+from parley_asr.utterance_spans import UtteranceSpans
 from parley_asr.voice_activity import ActivityKind
-from parley_servicekit.faults import fault_in
 from parley_servicekit.logs import get_logger
+from parley_servicekit.outcomes import RequestOutcome, ended_by
 
 _log = get_logger()
 _REAL_TIME_FACTOR_MIN_AUDIO_S = 1.0  # below, start-up dominates
@@ -27,12 +27,13 @@ _REAL_TIME_FACTOR_MIN_AUDIO_S = 1.0  # below, start-up dominates
 class CallRecord:
     """Made by `recorded`."""
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, metrics: Metrics, clock: Callable[[], float], spans: UtteranceSpans) -> None:
         """clock: monotonic seconds."""
+        self.spans = spans
         self._metrics = metrics
         self._clock = clock
         self._waiting_since_s: dict[str, float] = {}
-        self.outcome = "OK"
+        self.is_abandoned = False
         self.audio_sample_count = 0
         self.utterance_count = 0
         self.busy_s = 0.0
@@ -72,7 +73,9 @@ class CallRecord:
                 self._metrics.utterances.labels("text" if text else "empty").inc()
             case UtteranceFailed():
                 self._metrics.utterances.labels("failed").inc()
-                _log.warning("utterance.failed", reason=event.fault.reason)
+                with self.spans.within():
+                    _log.warning("utterance.failed", reason=event.fault.reason)
+        self.spans.tell(event)
 
     def _observe(self, what: str) -> None:
         since_s = self._waiting_since_s.pop(what, None)
@@ -82,30 +85,34 @@ class CallRecord:
 
 
 @contextmanager
-def recorded(method: str, metrics: Metrics, clock: Callable[[], float]) -> Iterator[CallRecord]:
+def recorded(
+    method: str, metrics: Metrics, clock: Callable[[], float], spans: UtteranceSpans
+) -> Iterator[CallRecord]:
     """Count, time and log a call, however it ends."""
-    record = CallRecord(metrics, clock)
+    record = CallRecord(metrics, clock, spans)
+    failure: BaseException | None = None
     started_at_s = clock()
     metrics.streams.labels(method).inc()
     try:
         yield record
-    except asyncio.CancelledError:
-        record.outcome = "CANCELLED"
-        raise
     except BaseException as error:
-        fault = fault_in(error)
-        record.outcome = fault.reason if fault is not None else "INTERNAL"
+        failure = error
         raise
     finally:
+        spans.close()
+        outcome, reason = ended_by(failure)
+        if record.is_abandoned and failure is None:
+            outcome, reason = RequestOutcome.CANCELLED, "ABANDONED"
         metrics.streams.labels(method).dec()
-        metrics.requests.labels(method, record.outcome).inc()
+        metrics.request_ended(method, outcome, reason)
         audio_s = record.audio_sample_count / SAMPLE_RATE_HZ
         if audio_s >= _REAL_TIME_FACTOR_MIN_AUDIO_S:
             metrics.real_time_factor.observe(record.busy_s / audio_s)
         _log.info(
             "call.ended",
             method=method,
-            outcome=record.outcome,
+            outcome=outcome.value,
+            reason=reason,
             duration_ms=round((clock() - started_at_s) * 1000),
             audio_ms=round(audio_s * 1000),
             busy_ms=round(record.busy_s * 1000),

@@ -81,7 +81,7 @@ class StreamingCall:
         except TimeoutError:
             raise Fault.deadline("CONFIG_TOO_LATE", f"no config within {_CONFIG_TIMEOUT_S} s") from None
         if first is None:
-            self._record.outcome = "ABANDONED"
+            self._record.is_abandoned = True
             return None
         if first.WhichOneof("request") != "config":
             raise contract_faults.invalid_order("the first message must be config")
@@ -89,6 +89,8 @@ class StreamingCall:
 
     async def _follow(self, audio_input: AudioInput, recognition: Recognition) -> None:
         async for request in self._requests:
+            if request.traceparent:
+                self._record.spans.belongs_to(request.traceparent)
             with self._record.busy():
                 match request.WhichOneof("request"):
                     case "audio":
@@ -98,6 +100,7 @@ class StreamingCall:
                         await recognition.finish_utterance()
                     case "discard_utterance":
                         await recognition.discard_utterance()
+                        self._record.spans.discarded()
                     case "end_of_audio":
                         self._record.finish_asked()
                         await self._accept(recognition, audio_input.flush())
@@ -109,7 +112,7 @@ class StreamingCall:
                         raise contract_faults.invalid_order("a message sets none of the fields of request")
             self._leave_if_draining(recognition)
         # grpc.aio ends the requests also when the client cancels or vanishes: that is no end of an utterance.
-        self._record.outcome = "ABANDONED"
+        self._record.is_abandoned = True
 
     async def _hear(
         self, audio_input: AudioInput, recognition: Recognition, request: service_pb.StreamingRecognizeRequest

@@ -17,13 +17,12 @@ from parley_llm.ports import ChatEngine, Completion, ContextOverflow, FinishReas
 from parley_llm.slots import Slots
 from parley_llm.thinking import ThinkingFilter
 from parley_llm.validation import check_generation, check_model, check_system_prompt
-from parley_servicekit.faults import Fault, FaultCode
 from parley_servicekit.logs import get_logger
+from parley_servicekit.outcomes import ended_by
 
 DEFAULT_MAX_TOKENS = 1024
 # The estimate may be wrong by this much in all before a prompt counts as too long.
 _SHRINKING = (1, 2, 4)
-_REFUSALS = frozenset({FaultCode.INVALID_ARGUMENT, FaultCode.NOT_FOUND, FaultCode.RESOURCE_EXHAUSTED})
 _log = get_logger()
 
 
@@ -58,6 +57,8 @@ class _Progress:
     def __init__(self) -> None:
         self.arrived_at = monotonic()
         self.first_token_ms: int | None = None
+        self.first_piece_at: float | None = None
+        self.last_piece_at = self.arrived_at
         self.delta_count = 0
         self.prompt_token_count = 0
         self.completion_token_count = 0
@@ -65,6 +66,18 @@ class _Progress:
 
     def elapsed_ms(self) -> int:
         return round((monotonic() - self.arrived_at) * 1000)
+
+    def note_piece(self) -> None:
+        """The engine has written something, told or not."""
+        self.last_piece_at = monotonic()
+        self.first_piece_at = self.first_piece_at or self.last_piece_at
+
+    def tokens_per_second(self) -> float | None:
+        """The rate after the first token; None where nothing followed it or tokens were not counted."""
+        if self.first_piece_at is None or self.last_piece_at <= self.first_piece_at:
+            return None
+        later_count = self.completion_token_count - 1
+        return later_count / (self.last_piece_at - self.first_piece_at) if later_count > 0 else None
 
 
 class Chat:
@@ -74,9 +87,11 @@ class Chat:
         self._engine = engine
         self._limits = limits
         self._metrics = metrics
-        self._slots = Slots(limits.parallel_count, limits.queue_max_count, limits.queue_timeout_ms)
+        self._slots = Slots(
+            limits.parallel_count, limits.queue_max_count, limits.queue_timeout_ms, metrics.queue
+        )
+        metrics.slots.set(limits.parallel_count)
         metrics.running.set_function(lambda: self._slots.taken_count)
-        metrics.queued.set_function(lambda: self._slots.queued_count)
 
     async def answer(self, generation: Generation) -> AsyncGenerator[str | Finished, None]:
         """The answer's deltas, none of them empty, then one Finished; no delta where the model says nothing.
@@ -100,6 +115,7 @@ class Chat:
                     if isinstance(piece, Completion):
                         completion = piece
                         break
+                    progress.note_piece()
                     if told := thinking.feed(piece):
                         self._note_delta(progress)
                         yield told
@@ -212,22 +228,21 @@ class Chat:
     @contextmanager
     def _observed(self, progress: _Progress) -> Iterator[None]:
         """Counts and logs how an answer ended."""
-        outcome, reason = "cancelled", ""
+        failure: BaseException | None = None
         try:
             yield
-            outcome = "completed"
-        except Fault as fault:
-            outcome, reason = "refused" if fault.code in _REFUSALS else "failed", fault.reason
-            raise
-        except Exception:
-            outcome, reason = "failed", "INTERNAL"
+        except BaseException as error:
+            failure = error
             raise
         finally:
-            self._record(progress, outcome, reason)
+            self._record(progress, failure)
 
-    def _record(self, progress: _Progress, outcome: str, reason: str) -> None:
+    def _record(self, progress: _Progress, failure: BaseException | None) -> None:
         metrics = self._metrics
-        metrics.requests.labels(outcome, reason).inc()
+        outcome, reason = ended_by(failure)
+        metrics.request_ended(outcome, reason)
+        if (rate := progress.tokens_per_second()) is not None:
+            metrics.rate.observe(rate)
         metrics.answer.observe(progress.elapsed_ms() / 1000)
         metrics.deltas.inc(progress.delta_count)
         metrics.tokens.labels("prompt").inc(progress.prompt_token_count)
@@ -235,7 +250,7 @@ class Chat:
         metrics.dropped_messages.inc(progress.dropped_count)
         _log.info(
             "chat.ended",
-            outcome=outcome,
+            outcome=outcome.value,
             reason=reason,
             first_token_ms=progress.first_token_ms,
             total_ms=progress.elapsed_ms(),

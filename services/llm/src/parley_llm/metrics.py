@@ -1,22 +1,38 @@
-"""The llm process's Prometheus metrics. `bootstrap` makes them, `chat` and `availability` write them."""
+"""Every metric of the llm process. `bootstrap` makes them; `chat`, `slots` and `availability` count."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+from parley_servicekit.outcomes import RequestOutcome
+from parley_servicekit.queue_metrics import QueueMetrics
+from parley_servicekit.reasons import reason_label
+
+_SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+_WAIT_SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_RATES = (1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 400, 800, 1600)
 
 
 class Metrics:
-    """Declared in `registry`; no label carries text, names of models or of callers."""
+    """Declared in `registry`. Labels have closed sets of values; none carries text, names of models or of callers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
+        self._requests = Counter(
             "parley_llm_requests_total",
-            "Answers by outcome: completed, cancelled, refused (by us) or failed (upstream), and the fault's reason.",
+            "Answers by how they ended, and the fault's reason.",
             ["outcome", "reason"],
             registry=registry,
         )
         self.running = Gauge("parley_llm_answers_running", "Answers that hold a slot.", registry=registry)
-        self.queued = Gauge("parley_llm_requests_queued", "Requests that wait for a slot.", registry=registry)
+        self.slots = Gauge(
+            "parley_llm_answer_slots", "Answers that may be written at once.", registry=registry
+        )
+        queued = Gauge("parley_llm_requests_queued", "Requests that wait for a slot.", registry=registry)
+        wait = Histogram(
+            "parley_llm_queue_wait_seconds",
+            "How long a request waited for a slot, 0 for most.",
+            buckets=_WAIT_SECONDS,
+            registry=registry,
+        )
+        self.queue = QueueMetrics(queued, wait)
         self.first_token = Histogram(
             "parley_llm_first_token_seconds",
             "From a request's arrival to its first delta.",
@@ -29,9 +45,15 @@ class Metrics:
             buckets=(*_SECONDS, 30.0, 60.0, 120.0),
             registry=registry,
         )
+        self.rate = Histogram(
+            "parley_llm_tokens_per_second",
+            "How fast each whole answer was written after its first token, as fast as its caller read it.",
+            buckets=_RATES,
+            registry=registry,
+        )
         self.tokens = Counter(
             "parley_llm_tokens_total",
-            "Tokens as the engine counts them: prompt or completion.",
+            "Tokens of whole answers as the engine counts them.",
             ["kind"],
             registry=registry,
         )
@@ -49,3 +71,11 @@ class Metrics:
             "Times that the engine stopped being available.",
             registry=registry,
         )
+        for outcome in RequestOutcome:
+            self._requests.labels(outcome.value, "")
+        for kind in ("prompt", "completion"):
+            self.tokens.labels(kind)
+
+    def request_ended(self, outcome: RequestOutcome, reason: str) -> None:
+        """An answer is over. reason: the fault's, empty where there is none."""
+        self._requests.labels(outcome.value, reason_label(reason)).inc()

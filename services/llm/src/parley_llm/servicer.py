@@ -10,6 +10,7 @@ from parley.llm.v1 import chat_service_pb2, chat_service_pb2_grpc, generation_op
 from parley_llm.chat import Chat, Finished
 from parley_llm.ports import FinishReason, Generation, Message, Role, Sampling
 from parley_servicekit import contract_faults
+from parley_servicekit.traces import NO_TRACES, Span, Traces, serving
 
 _ROLES: dict[int, Role] = {
     chat_service_pb2.CHAT_ROLE_SYSTEM: "system",
@@ -25,8 +26,9 @@ _FINISH_REASONS: dict[FinishReason, Any] = {
 class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
     """Every method may raise Fault, which the process's interceptor turns into a status."""
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: Chat, traces: Traces = NO_TRACES) -> None:
         self._chat = chat
+        self._traces = traces
 
     async def StreamingChat(
         self, request: chat_service_pb2.StreamingChatRequest, context: Any
@@ -34,12 +36,14 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
         """One answer, streamed as it is written."""
         response = chat_service_pb2.StreamingChatResponse
         delta = chat_service_pb2.TextDelta
-        async with aclosing(self._chat.answer(read_request(request))) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Finished):
-                    yield response(finished=_finished(piece))
-                else:
-                    yield response(text_delta=delta(text=piece))
+        with serving(self._traces, "llm answer", context) as span:
+            async with aclosing(self._chat.answer(read_request(request))) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Finished):
+                        _note(span, piece)
+                        yield response(finished=_finished(piece))
+                    else:
+                        yield response(text_delta=delta(text=piece))
 
     async def ListModels(
         self, request: chat_service_pb2.ListModelsRequest, context: Any
@@ -78,6 +82,16 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
         """Not in this version."""
         raise contract_faults.not_in_this_version("WatchLoad")
         yield  # makes it a stream
+
+
+def _note(span: Span, finished: Finished) -> None:
+    span.note(
+        model=finished.model,
+        finish_reason=finished.finish_reason,
+        prompt_token_count=finished.prompt_token_count,
+        completion_token_count=finished.completion_token_count,
+        first_token_ms=finished.first_token_ms,
+    )
 
 
 def read_request(request: chat_service_pb2.StreamingChatRequest) -> Generation:

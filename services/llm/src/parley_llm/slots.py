@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from parley_llm import faults
+from parley_servicekit.queue_metrics import QueueMetrics
 
 
 class Slots:
@@ -13,7 +14,11 @@ class Slots:
     Model servers queue without limit and without telling, so the queue is kept here.
     """
 
-    def __init__(self, count: int, queue_max_count: int, queue_timeout_ms: int) -> None:
+    def __init__(
+        self, count: int, queue_max_count: int, queue_timeout_ms: int, queue: QueueMetrics | None = None
+    ) -> None:
+        """queue: told of every wait."""
+        self._queue = queue or QueueMetrics.unregistered()
         self._free = asyncio.Semaphore(count)
         self._queue_max_count = queue_max_count
         self._queue_timeout_ms = queue_timeout_ms
@@ -34,13 +39,15 @@ class Slots:
     async def _take(self) -> None:
         if not self._free.locked():
             await self._free.acquire()
+            self._queue.no_wait()
             return
         if self.queued_count >= self._queue_max_count:
             raise faults.at_capacity(retry_after_ms=self._queue_timeout_ms)
         self.queued_count += 1
         try:
-            async with asyncio.timeout(self._queue_timeout_ms / 1000):
-                await self._free.acquire()
+            with self._queue.waiting():
+                async with asyncio.timeout(self._queue_timeout_ms / 1000):
+                    await self._free.acquire()
         except TimeoutError:
             raise faults.queue_timeout(self._queue_timeout_ms) from None
         finally:

@@ -26,7 +26,7 @@ def new_start(settings: Settings) -> Callable[[Lifecycle], AbstractAsyncContextM
 @asynccontextmanager
 async def _start(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[None]:
     metrics = Metrics(REGISTRY)
-    engine = _new_engine(settings)
+    engine = _new_engine(settings, metrics)
     limits = ServiceLimits(
         settings.max_streams,
         settings.phrase_timeout_ms,
@@ -35,7 +35,7 @@ async def _start(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[None
     )
     try:
         await engine.open()
-        servicer = SynthesisServicer(engine, metrics, limits)
+        servicer = SynthesisServicer(engine, metrics, limits, lifecycle.traces)
         pb_grpc.add_SynthesisServiceServicer_to_server(servicer, lifecycle.server)
         async with asyncio.TaskGroup() as tasks:
             tell = partial(lifecycle.serving.set, SERVICE_NAME)
@@ -48,7 +48,7 @@ async def _start(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[None
         await engine.close()
 
 
-def _new_engine(settings: Settings) -> SynthesisEngine:
+def _new_engine(settings: Settings, metrics: Metrics) -> SynthesisEngine:
     """The engine asked for; imported only then, since each needs an extra of its own."""
     makers = {
         "embedded": _espeak,
@@ -56,16 +56,18 @@ def _new_engine(settings: Settings) -> SynthesisEngine:
         "gpt-sovits": _gpt_sovits,
         "scripted": _scripted,
     }
-    return makers[settings.engine](settings)
+    return makers[settings.engine](settings, metrics)
 
 
-def _espeak(settings: Settings) -> SynthesisEngine:
+def _espeak(settings: Settings, metrics: Metrics) -> SynthesisEngine:
     from parley_tts.engines.espeak import EspeakEngine  # noqa: PLC0415
 
-    return EspeakEngine(child_count=settings.espeak_child_count, default_voice=settings.default_voice)
+    return EspeakEngine(
+        child_count=settings.espeak_child_count, default_voice=settings.default_voice, queue=metrics.queue
+    )
 
 
-def _sherpa(settings: Settings) -> SynthesisEngine:
+def _sherpa(settings: Settings, metrics: Metrics) -> SynthesisEngine:
     from parley_tts.engines.sherpa_voice import SherpaVoiceEngine, SherpaVoiceOptions  # noqa: PLC0415
 
     if settings.model_folder is None:
@@ -75,10 +77,10 @@ def _sherpa(settings: Settings) -> SynthesisEngine:
         num_threads=settings.num_threads,
         check_timeout_ms=settings.model_check_timeout_ms,
     )
-    return SherpaVoiceEngine(settings.model_folder, options, settings.default_voice)
+    return SherpaVoiceEngine(settings.model_folder, options, settings.default_voice, metrics.queue)
 
 
-def _gpt_sovits(settings: Settings) -> SynthesisEngine:
+def _gpt_sovits(settings: Settings, metrics: Metrics) -> SynthesisEngine:
     from parley_tts.engines.gpt_sovits import GptSovitsEngine, GptSovitsOptions  # noqa: PLC0415
     from parley_tts.engines.gpt_sovits_voices import read_voices  # noqa: PLC0415
 
@@ -94,10 +96,10 @@ def _gpt_sovits(settings: Settings) -> SynthesisEngine:
         warms_up=settings.gpt_sovits_warm_up,
     )
     voices = read_voices(settings.voices_file)
-    return GptSovitsEngine(settings.gpt_sovits_url, voices, options, settings.default_voice)
+    return GptSovitsEngine(settings.gpt_sovits_url, voices, options, settings.default_voice, metrics.queue)
 
 
-def _scripted(settings: Settings) -> SynthesisEngine:
+def _scripted(settings: Settings, _metrics: Metrics) -> SynthesisEngine:
     from parley_tts.engines.scripted import ScriptedEngine, SpeechScript, read_script  # noqa: PLC0415
 
     script = SpeechScript() if settings.script_file is None else read_script(settings.script_file)

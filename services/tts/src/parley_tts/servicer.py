@@ -18,9 +18,11 @@ from parley.tts.v1 import synthesis_service_pb2 as pb
 from parley.tts.v1 import synthesis_service_pb2_grpc as pb_grpc
 from parley_audio.pcm import AudioError, AudioFormat
 from parley_servicekit import contract_faults
-from parley_servicekit.faults import Fault, FaultCode, fault_in
+from parley_servicekit.faults import Fault
 from parley_servicekit.grpc_faults import status_from_fault
 from parley_servicekit.logs import get_logger
+from parley_servicekit.outcomes import RequestOutcome, ended_by
+from parley_servicekit.traces import NO_TRACES, Span, Traces, serving
 from parley_tts import faults
 from parley_tts.audio_output import EncodedAudio
 from parley_tts.metrics import Metrics
@@ -63,22 +65,31 @@ class _Progress:
     first_audio_s: float | None = None
     audio_s: float = 0.0
     phrase_count: int = 0
+    voice: str = ""
 
 
 class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
     """Serves from one engine. Raises Fault; servicekit's interceptor makes it a status."""
 
-    def __init__(self, engine: SynthesisEngine, metrics: Metrics, limits: ServiceLimits) -> None:
+    def __init__(
+        self,
+        engine: SynthesisEngine,
+        metrics: Metrics,
+        limits: ServiceLimits,
+        traces: Traces = NO_TRACES,
+    ) -> None:
         self._engine = engine
+        self._traces = traces
         self._metrics = metrics
         self._limits = limits
         self._running_count = 0
+        metrics.slots.set(limits.max_streams)
 
     async def StreamingSynthesize(  # type: ignore[override]
         self, requests: AsyncIterator[pb.StreamingSynthesizeRequest], context: Any
     ) -> None:
         """See the proto."""
-        with self._running() as progress:
+        with serving(self._traces, "tts speak", context) as span, self._running(span) as progress:
             config = await self._read_config(requests)
             with _prefixed("config."):
                 wish = read_options(config.synthesis)
@@ -109,7 +120,7 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> None:  # type: ignore[override]
         """See the proto."""
-        with self._running() as progress:
+        with serving(self._traces, "tts speak", context) as span, self._running(span) as progress:
             if len(request.text.encode()) > _TEXT_MAX_BYTES:
                 raise contract_faults.invalid_field("text", "longer than 1 MiB")
             if _SPEAKABLE.search(request.text) is None:
@@ -191,6 +202,8 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
         send: Callable[[Result], Awaitable[None]],
         progress: _Progress,
     ) -> Synthesis:
+        progress.voice = stream.voice.name
+
         async def observe(result: Result) -> None:
             await send(result)
             self._observe(result, progress, audio_format.sample_rate_hz)
@@ -219,7 +232,7 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
                 progress.first_audio_s = time.monotonic() - progress.text_at
                 self._metrics.first_audio.observe(progress.first_audio_s)
         elif isinstance(result, PhraseFailed):
-            self._metrics.failed_phrases.labels(result.fault.reason).inc()
+            self._metrics.phrase_failed(result.fault.reason)
 
     async def _read_config(
         self, requests: AsyncIterator[pb.StreamingSynthesizeRequest]
@@ -274,41 +287,48 @@ class SynthesisServicer(pb_grpc.SynthesisServiceServicer):
             raise faults.reader_stalled(self._limits.reader_timeout_ms) from None
 
     @contextmanager
-    def _running(self) -> Iterator[_Progress]:
+    def _running(self, span: Span) -> Iterator[_Progress]:
         """Admit one request, count it, and tell how it ended. Raises Fault when all streams are taken."""
         if self._running_count >= self._limits.max_streams:
-            self._metrics.requests.labels("failed", "AT_CAPACITY").inc()
-            raise faults.at_capacity(self._limits.max_streams)
+            fault = faults.at_capacity(self._limits.max_streams)
+            self._metrics.request_ended(RequestOutcome.REFUSED, fault.reason)
+            raise fault
         self._running_count += 1
         self._metrics.running.inc()
         progress = _Progress(time.monotonic())
-        outcome, reason = "completed", ""
+        failure: BaseException | None = None
         try:
             yield progress
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
         except BaseException as error:
-            fault = fault_in(error)
-            outcome, reason = "failed", "INTERNAL" if fault is None else fault.reason
-            if fault is not None and fault.code is FaultCode.CANCELLED:
-                outcome = "cancelled"
+            failure = error
             raise
         finally:
+            outcome, reason = ended_by(failure)
+            _note(span, progress)
             self._running_count -= 1
             self._metrics.running.dec()
-            self._metrics.requests.labels(outcome, reason).inc()
+            self._metrics.request_ended(outcome, reason)
             self._metrics.audio.inc(progress.audio_s)
             first = progress.first_audio_s
             _log.info(
                 "synthesis.ended",
-                outcome=outcome,
+                outcome=outcome.value,
                 reason=reason,
                 phrase_count=progress.phrase_count,
                 audio_ms=round(progress.audio_s * 1000),
                 first_audio_ms=None if first is None else round(first * 1000),
                 total_ms=round((time.monotonic() - progress.began_at) * 1000),
             )
+
+
+def _note(span: Span, progress: _Progress) -> None:
+    span.note(
+        voice=progress.voice,
+        phrase_count=progress.phrase_count,
+        audio_ms=round(progress.audio_s * 1000),
+    )
+    if progress.first_audio_s is not None:
+        span.note(first_audio_ms=round(progress.first_audio_s * 1000))
 
 
 def _fields(result: PhraseMarked | EncodedAudio, rate_hz: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ twice in a batch.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from parley_servicekit.logs import get_logger
 
 _log = get_logger()
 
+BatchBegun = Callable[[int, Sequence[float]], None]
+"""Called in the thread with the size of a batch, and for those in it whose wait ends with it, the wait in seconds."""
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -32,12 +36,14 @@ class Decoded:
     times_s: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Job:
     stream: Any
     samples: Samples
     is_last: bool
     answer: asyncio.Future[Decoded]
+    arrived_at_s: float
+    waits: bool = True
 
 
 class BatchDecoder:
@@ -48,10 +54,9 @@ class BatchDecoder:
         recognizer: Any,
         tail_sample_count: int,
         batch_max_count: int,
-        observe_batch: Callable[[int], None],
+        batch_begun: BatchBegun,
     ) -> None:
-        """recognizer: a sherpa_onnx.OnlineRecognizer. observe_batch is told the size of every batch, in the
-        thread.
+        """recognizer: a sherpa_onnx.OnlineRecognizer.
 
         tail_sample_count: zeros after the last sample, without which the last partial window is never
         decoded.
@@ -59,13 +64,19 @@ class BatchDecoder:
         self._recognizer = recognizer
         self._tail = np.zeros(tail_sample_count, dtype=np.float32)
         self._batch_max_count = batch_max_count
-        self._observe_batch = observe_batch
+        self._batch_begun = batch_begun
         self._loop = asyncio.get_running_loop()
         self._changed = threading.Condition()
         self._arrived: list[_Job] = []
+        self._left_over_count = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="asr-decoder", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting_count(self) -> int:
+        """Jobs that the thread has not taken up, or has taken up and left out of the batch that it is in."""
+        return len(self._arrived) + self._left_over_count
 
     async def decode(self, stream: Any, samples: Samples, *, is_last: bool) -> Decoded:
         """Feed samples to a stream and decode all of it that is ready. Raises Fault.
@@ -77,7 +88,7 @@ class BatchDecoder:
         with self._changed:
             if self._closed:
                 raise faults.engine_closed()
-            self._arrived.append(_Job(stream, samples, is_last, answer))
+            self._arrived.append(_Job(stream, samples, is_last, answer, time.monotonic()))
             self._changed.notify()
         return await answer
 
@@ -131,14 +142,21 @@ class BatchDecoder:
             except Exception as error:
                 answers.append((job, _failure(error)))
         batch, waiting = ready[: self._batch_max_count], ready[self._batch_max_count :]
+        self._left_over_count = len(waiting)
         if batch:
+            self._tell_begun(batch)
             try:
                 self._recognizer.decode_streams([job.stream for job in batch])
-                self._observe_batch(len(batch))
             except Exception as error:
                 answers.extend((job, _failure(error)) for job in batch)
                 batch = []
         return waiting + batch
+
+    def _tell_begun(self, batch: Sequence[_Job]) -> None:
+        now_s = time.monotonic()
+        self._batch_begun(len(batch), [now_s - job.arrived_at_s for job in batch if job.waits])
+        for job in batch:
+            job.waits = False
 
     def _result(self, job: _Job) -> Decoded:
         text = self._recognizer.get_result(job.stream)

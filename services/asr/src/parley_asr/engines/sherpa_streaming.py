@@ -5,7 +5,7 @@ Opened by `bootstrap`, after `model_check` has loaded the same model in a throw-
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -16,7 +16,7 @@ import numpy as np
 import sherpa_onnx
 
 from parley_asr import faults
-from parley_asr.engines.batch_decoder import BatchDecoder, Decoded
+from parley_asr.engines.batch_decoder import BatchBegun, BatchDecoder, Decoded
 from parley_asr.engines.model_folder import Family, ModelFiles, find_model
 from parley_asr.ports import (
     SAMPLE_RATE_HZ,
@@ -59,9 +59,12 @@ class SherpaStreamingEngine:
 
     @classmethod
     async def open(
-        cls, options: SherpaOptions, observe_batch: Callable[[int], None] = lambda _: None
+        cls, options: SherpaOptions, batch_begun: BatchBegun = lambda _count, _waits_s: None
     ) -> "SherpaStreamingEngine":
-        """Load the model. Raises Fault (FAILED_PRECONDITION); a model of wrong shape may end the process."""
+        """Load the model. Raises Fault (FAILED_PRECONDITION); a model of wrong shape may end the process.
+
+        batch_begun: told of every run of the model, in the decoding thread.
+        """
         files = find_model(options.folder)
         require_provider(options.provider)
         recognizer = await asyncio.to_thread(load_recognizer, files, options)
@@ -72,8 +75,13 @@ class SherpaStreamingEngine:
             size_bytes=files.size_bytes,
         )
         tail_sample_count = files.tail_ms * SAMPLE_RATE_HZ // 1000
-        decoder = BatchDecoder(recognizer, tail_sample_count, options.batch_max_count, observe_batch)
+        decoder = BatchDecoder(recognizer, tail_sample_count, options.batch_max_count, batch_begun)
         return cls(recognizer, decoder, capabilities)
+
+    @property
+    def waiting_count(self) -> int:
+        """Streams whose audio waits for the decoder."""
+        return self._decoder.waiting_count
 
     async def open_stream(self, request: StreamRequest) -> "SherpaStream":
         """A fresh stream; hot words are not honoured by this adapter and end the request, not the process."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from parley_servicekit.faults import Fault
 from parley_servicekit.logs import get_logger
+from parley_servicekit.queue_metrics import QueueMetrics
 from parley_tts import faults
 from parley_tts.engines.espeak_process import EspeakDied, EspeakPhrase, EspeakProcess, EspeakRefused
 from parley_tts.ports import Capabilities, Model, Samples, SpeechOptions, SpokenWord, Voice
@@ -37,7 +38,11 @@ _log = get_logger()
 class EspeakEngine:
     """A pool of `child_count` children. Voices are named by language, variants follow: `en-us+f3`."""
 
-    def __init__(self, *, child_count: int = 2, default_voice: str = "") -> None:
+    def __init__(
+        self, *, child_count: int = 2, default_voice: str = "", queue: QueueMetrics | None = None
+    ) -> None:
+        """queue: told of every wait for a child."""
+        self._queue = queue or QueueMetrics.unregistered()
         self._child_count = child_count
         self._default_voice = default_voice or "en-us"
         self._children: set[EspeakProcess] = set()
@@ -123,10 +128,11 @@ class EspeakEngine:
     async def lease(self) -> AsyncIterator[EspeakProcess]:
         """A child for one phrase; first come, first served. Raises Fault when none is free in time."""
         try:
-            async with asyncio.timeout(_LEASE_TIMEOUT_S):
-                child = await self._idle.get()
-                while not child.is_alive:
+            with self._queue.waiting():
+                async with asyncio.timeout(_LEASE_TIMEOUT_S):
                     child = await self._idle.get()
+                    while not child.is_alive:
+                        child = await self._idle.get()
         except TimeoutError:
             raise faults.engine_unavailable("no speech process is free") from None
         try:

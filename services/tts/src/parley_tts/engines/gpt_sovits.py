@@ -15,6 +15,7 @@ import aiohttp
 
 from parley_servicekit.faults import Fault
 from parley_servicekit.logs import get_logger
+from parley_servicekit.queue_metrics import QueueMetrics
 from parley_tts import faults
 from parley_tts.engines.gpt_sovits_voices import ReferenceVoice, server_language
 from parley_tts.engines.instance_slots import InstanceSlots
@@ -66,8 +67,9 @@ class GptSovitsEngine:
         references: Sequence[ReferenceVoice],
         options: GptSovitsOptions | None = None,
         default_voice: str = "",
+        queue: QueueMetrics | None = None,
     ) -> None:
-        """Raises Fault when `default_voice` is not among the voices."""
+        """queue: told of every wait for a server. Raises Fault when `default_voice` is not among the voices."""
         self._options = options or GptSovitsOptions()
         self._urls = tuple(url.rstrip("/") for url in urls)
         self._references = {reference.name: reference for reference in references}
@@ -78,6 +80,7 @@ class GptSovitsEngine:
             self._urls,
             waiting_max_count=self._options.waiting_max_count,
             wait_timeout_ms=self._options.wait_timeout_ms,
+            queue=queue,
         )
         self._lost = asyncio.Event()
         self._is_warm = not self._options.warms_up

@@ -4,13 +4,23 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
+from parley_servicekit.queue_metrics import QueueMetrics
 from parley_tts import faults
 
 
 class InstanceSlots:
     """First come, first served; bounded in number and time. A free server that last spoke the voice is preferred."""
 
-    def __init__(self, urls: Sequence[str], *, waiting_max_count: int, wait_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        waiting_max_count: int,
+        wait_timeout_ms: int,
+        queue: QueueMetrics | None = None,
+    ) -> None:
+        """queue: told of every wait."""
+        self._queue = queue or QueueMetrics.unregistered()
         self._free = list(urls)
         self._waiters: deque[asyncio.Future[str]] = deque()
         self._waiting_max_count = waiting_max_count
@@ -36,6 +46,7 @@ class InstanceSlots:
             known = (url for url in self._free if voice_name and self._last_voices.get(url) == voice_name)
             url = next(known, self._free[0])
             self._free.remove(url)
+            self._queue.no_wait()
         else:
             url = await self._wait()
         self._last_voices[url] = voice_name
@@ -59,8 +70,9 @@ class InstanceSlots:
         waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            async with asyncio.timeout(self._wait_timeout_ms / 1000):
-                return await waiter
+            with self._queue.waiting():
+                async with asyncio.timeout(self._wait_timeout_ms / 1000):
+                    return await waiter
         except BaseException as error:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)

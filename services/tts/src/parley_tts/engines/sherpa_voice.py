@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from parley_servicekit.queue_metrics import QueueMetrics
 from parley_tts import faults
 from parley_tts.engines.sherpa_model import find_model, load_model
 from parley_tts.ports import Capabilities, Model, Samples, SpeechOptions, SpokenWord, Voice
@@ -38,9 +39,14 @@ class SherpaVoiceEngine:
     """One model. Voices are `<folder>` or, of a model with several speakers, `<folder>-<number>`."""
 
     def __init__(
-        self, folder: Path, options: SherpaVoiceOptions | None = None, default_voice: str = ""
+        self,
+        folder: Path,
+        options: SherpaVoiceOptions | None = None,
+        default_voice: str = "",
+        queue: QueueMetrics | None = None,
     ) -> None:
-        """Raises Fault when the folder holds no model."""
+        """queue: told of every wait for the thread. Raises Fault when the folder holds no model."""
+        self._queue = queue or QueueMetrics.unregistered()
         self._folder = folder
         self._options = options or SherpaVoiceOptions()
         self._default_voice = default_voice
@@ -107,6 +113,7 @@ class SherpaVoiceEngine:
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[Samples | None] = asyncio.Queue()  # bounded by the phrase's length
         is_stopped = threading.Event()
+        is_begun = asyncio.Event()
 
         def receive(samples: Any, _progress: float) -> int:
             piece = np.nan_to_num(np.asarray(samples, dtype=np.float32)).clip(-1, 1)
@@ -114,6 +121,7 @@ class SherpaVoiceEngine:
             return _STOP if is_stopped.is_set() else _CONTINUE
 
         def generate() -> None:
+            loop.call_soon_threadsafe(is_begun.set)
             try:
                 if not is_stopped.is_set():
                     self._model.generate(text, sid=speaker, speed=speed, callback=receive)
@@ -123,6 +131,8 @@ class SherpaVoiceEngine:
         generating = loop.run_in_executor(self._executor, generate)
         has_audio = False
         try:
+            with self._queue.waiting():
+                await is_begun.wait()
             while (piece := await pieces.get()) is not None:
                 has_audio = has_audio or len(piece) > 0
                 yield piece
