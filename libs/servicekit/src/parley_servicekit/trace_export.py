@@ -26,7 +26,7 @@ from parley_servicekit.traces import Attribute, Span
 _log = get_logger()
 _TRACEPARENT_CHARS = 55  # of version 00; later versions may be longer, and nobody sends them
 _CLOSE_S = 0.5
-# What is encoded at once holds up the event loop; the SDK's own 512 spans take about 15 ms.
+# What is encoded at once holds up the event loop; the SDK's own 512 spans take about 8 ms.
 _BATCH_MAX_COUNT = 64
 _TELL_EVERY_S = 60.0
 _propagator = TraceContextTextMapPropagator()
