@@ -82,7 +82,7 @@ class Stack:
         return {name: _usage(pid) for name, pid in self.pids.items()}
 
     async def metrics(self, name: str) -> dict[str, float]:
-        """Samples of a process's /metrics by name with labels: `parley_gateway_replies_total{outcome="FAILED"}`."""
+        """Samples of a process's /metrics by name with labels: `parley_gateway_replies_total{outcome="failed"}`."""
         text = await http_get(self.http_address(name), "/metrics")
         return {
             _series(sample.name, sample.labels): sample.value
