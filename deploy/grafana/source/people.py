@@ -1,6 +1,6 @@
 """The dashboard for the question: how do people experience it? Latency against its budget, and what became of turns.
 
-Read from the top: is it fine now, if not since when, which stage is it, and do people get replies at all.
+Read from the top: is it fine now, if not since when, which stage is it, and do people get answers at all.
 """
 
 from layout import Section, dashboard, label_variable, window_variable
@@ -74,7 +74,7 @@ def people() -> Json:
         "parley-people",
         "Parley: people",
         "How long people wait for replies and what becomes of what they say. A figure is there 5 s after a turn ends.",
-        [_now(), _latency(), _replies(), _errors()],
+        [_now(), _latency(), _answers(), _replies(), _promises()],
         [
             label_variable("instance", "Gateway", "label_values(parley_gateway_sessions, instance)"),
             window_variable("5m"),
@@ -182,12 +182,14 @@ def _latency() -> Section:
                     "{{le}}",
                     with_exemplars=True,
                 ),
+                size=(8, 8),
             ),
             bars(
                 "Stages in the time shown",
                 "Mean of each stage over the whole time range above. The longest bar is where to look first.",
                 [Query(_mean_stage(stage, "$__range"), title) for stage, (title, _) in _STAGES.items()],
                 scale=Scale("s", limits((0.3, YELLOW), (0.6, RED))),
+                size=(8, 8),
             ),
             lines(
                 "Slow turns by stage",
@@ -199,26 +201,15 @@ def _latency() -> Section:
                 ],
                 scale=Scale("s"),
                 overrides=_stage_colors(),
-            ),
-            lines(
-                "How fast the budget burns",
-                "1 = exactly as many bad turns as promised. From 14.4 for an hour, or 6 for six hours, somebody is"
-                " called (if it is more than a few turns). All gateways.",
-                [
-                    Query("parley:turns_slow:ratio_1h / 0.05", "too slow, 1 h"),
-                    Query("parley:turns_slow:ratio_6h / 0.05", "too slow, 6 h"),
-                    Query("parley:turns_failed:ratio_1h / 0.005", "failed, 1 h"),
-                    Query("parley:turns_failed:ratio_6h / 0.005", "failed, 6 h"),
-                ],
-                scale=Scale("suffix:×", limits((1, YELLOW), (14.4, RED))),
+                size=(8, 8),
             ),
         ],
     )
 
 
-def _replies() -> Section:
+def _answers() -> Section:
     return Section(
-        "What becomes of turns and replies",
+        "Do people get an answer?",
         [
             lines(
                 "Turns by outcome",
@@ -233,7 +224,41 @@ def _replies() -> Section:
                     color("cancelled", YELLOW),
                     color("failed", RED),
                 ],
+                size=(8, 8),
             ),
+            table(
+                "Errors in the time shown",
+                "What people were told, most frequent first. The reasons are those of the API; an error is not always"
+                " a failed turn.",
+                Query(
+                    f"sort_desc(round(sum by (reason) (increase(parley_gateway_errors_total{_GATEWAY}[$__range])))"
+                    " > 0)"
+                ),
+                columns={"reason": "What went wrong", "Value": "How often"},
+                overrides=[
+                    cells(
+                        "What went wrong",
+                        words({reason: (f"{text} ({reason})", GREY) for reason, text in _REASONS.items()}),
+                    )
+                ],
+                size=(8, 8),
+            ),
+            lines(
+                "Errors over time",
+                "Errors a minute by reason. A step up at one moment: what was changed then?",
+                [Query(_a_minute("reason", "parley_gateway_errors_total"), "{{reason}}")],
+                scale=Scale("suffix: a minute"),
+                is_stacked=True,
+                size=(8, 8),
+            ),
+        ],
+    )
+
+
+def _replies() -> Section:
+    return Section(
+        "What is a reply like?",
+        [
             lines(
                 "Replies by outcome",
                 "Replies a minute: spoken to their end, cut short by the person, failed.",
@@ -241,6 +266,7 @@ def _replies() -> Section:
                 scale=Scale("suffix: a minute"),
                 is_stacked=True,
                 overrides=[color("completed", GREEN), color("interrupted", YELLOW), color("failed", RED)],
+                size=(6, 8),
             ),
             lines(
                 "Interruptions",
@@ -249,7 +275,7 @@ def _replies() -> Section:
                 [Query(_a_minute("cause", "parley_gateway_barge_ins_total"), "{{cause}}")],
                 scale=Scale("suffix: a minute"),
                 is_stacked=True,
-                size=(8, 8),
+                size=(6, 8),
             ),
             lines(
                 "How much of a reply is heard",
@@ -262,7 +288,7 @@ def _replies() -> Section:
                     ),
                 ],
                 scale=Scale("percentunit", maximum=1),
-                size=(8, 8),
+                size=(6, 8),
             ),
             lines(
                 "Gaps in replies",
@@ -281,38 +307,28 @@ def _replies() -> Section:
                 ],
                 overrides=[unit("length of a gap (p95)", "s")],
                 scale=Scale("short", limits((0.2, RED))),
-                size=(8, 8),
+                size=(6, 8),
             ),
         ],
     )
 
 
-def _errors() -> Section:
+def _promises() -> Section:
     return Section(
-        "What people were told went wrong",
+        "Are the promises kept?",
         [
-            table(
-                "Errors in the time shown",
-                "What clients were told, most frequent first. The reasons are those of the API; an error is not always"
-                " a failed turn.",
-                Query(
-                    f"sort_desc(round(sum by (reason) (increase(parley_gateway_errors_total{_GATEWAY}[$__range])))"
-                    " > 0)"
-                ),
-                columns={"reason": "What went wrong", "Value": "How often"},
-                overrides=[
-                    cells(
-                        "What went wrong",
-                        words({reason: (f"{text} ({reason})", GREY) for reason, text in _REASONS.items()}),
-                    )
-                ],
-            ),
             lines(
-                "Errors over time",
-                "Errors a minute by reason. A step up at one moment: what was changed then?",
-                [Query(_a_minute("reason", "parley_gateway_errors_total"), "{{reason}}")],
-                scale=Scale("suffix: a minute"),
-                is_stacked=True,
+                "How fast the budget burns",
+                "1 = exactly as many bad turns as promised. From 14.4 for an hour, or 6 for six hours, somebody is"
+                " called (if it is more than a few turns). All gateways.",
+                [
+                    Query("parley:turns_slow:ratio_1h / 0.05", "too slow, 1 h"),
+                    Query("parley:turns_slow:ratio_6h / 0.05", "too slow, 6 h"),
+                    Query("parley:turns_failed:ratio_1h / 0.005", "failed, 1 h"),
+                    Query("parley:turns_failed:ratio_6h / 0.005", "failed, 6 h"),
+                ],
+                scale=Scale("suffix:×", limits((1, YELLOW), (14.4, RED))),
+                size=(24, 8),
             ),
         ],
     )
