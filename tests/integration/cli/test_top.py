@@ -98,6 +98,13 @@ async def test_what_is_down_is_said_and_the_exit_code_is_1(parley: Run, scripted
     assert re.search(r"^ gateway .*MB", finished.out, re.MULTILINE)
 
 
+async def test_ports_of_this_machine_can_be_given_at_once(parley: Run, scripted: Stack) -> None:
+    ports = {name: url.split(":")[2].split("/")[0] for name, url in scripted.metrics.items()}
+    given = ",".join(f"{name}={port}" for name, port in ports.items())
+    view = (await parley("top", "--json", "--metrics", given)).json()
+    assert [process["name"] for process in view["processes"]] == ["gateway", "asr", "llm", "tts"]
+
+
 async def test_it_speaks_chinese(parley: Run) -> None:
     finished = await parley("top", "--metrics", f"asr={NOWHERE}", environment={"LC_ALL": "zh_CN.UTF-8"})
     assert f" asr     停止   {NOWHERE} 无应答" in finished.out

@@ -3,6 +3,7 @@
 import string
 
 import pytest
+from rich.cells import cell_len
 
 from parley_cli import messages
 from parley_cli.messages import message
@@ -41,6 +42,12 @@ def test_both_languages_have_the_same_lines_with_the_same_values() -> None:
     assert messages.ENGLISH.keys() == messages.CHINESE.keys()
     for key, english in messages.ENGLISH.items():
         assert fields(english) == fields(messages.CHINESE[key]), key
+
+
+@pytest.mark.parametrize("lines", [messages.ENGLISH, messages.CHINESE], ids=["english", "chinese"])
+def test_how_to_go_on_fits_80_columns(lines: dict[str, str]) -> None:
+    wide = [line for line in lines["demo_next"].splitlines() if cell_len(line) > 79]
+    assert not wide
 
 
 def test_a_line_that_is_none_is_a_mistake() -> None:

@@ -5,18 +5,19 @@ CHINESE = {
     "in_another_terminal": "在另一个终端里：",
     "stop_with": "在此按 Ctrl-C 停止全部进程；日志在 {logs}",
     "GATEWAY_UNREACHABLE": "{target} 没有网关应答；请用 'parley up' 启动，或设置 PARLEY_GATEWAY",
-    "demo_starting": "正在启动四个进程：gateway、asr、llm、tts",
+    "starting": "正在启动四个进程：gateway、asr、llm、tts",
     "demo_speaking": "正在按实时速度播放一个声音文件里的问题",
     "demo_done": "回答已写入 {file}（{seconds:.0f} 秒，没有任何数据离开本机）",
     "demo_next": """接下来：
     source .venv/bin/activate
-    parley up                                   启动全部进程并保持运行
-    parley talk                                 用麦克风和耳机交谈
-    parley talk --input q.wav --output a.wav    用声音文件交谈
-    parley chat                                 用键盘交谈
+    parley up                        启动全部进程并保持运行
+    parley talk                      用麦克风和耳机交谈
+    parley talk --input q.wav        用声音文件交谈
+    parley chat                      用键盘交谈
     parley chat --persona magic-8-ball "will it rain"
-    parley doctor                               检查哪些可用，其余该怎么办
-    parley up --profile workstation             使用 Ollama（先运行 'ollama pull gemma3'）
+    parley top                       实时查看每一毫秒花在哪里
+    parley doctor                    检查哪些可用，其余该怎么办
+    parley up --profile workstation  使用 Ollama（先运行 'ollama pull gemma3'）
   真正的语音模型：services/asr/README.md、services/tts/README.md""",
     "latency_total": "从你最后一个字到听见回答的第一声",
     "stage_endpointing": "判定话已说完",
@@ -77,7 +78,6 @@ CHINESE = {
     "nothing_understood": "{file} 里什么也没听懂：里面有语音吗，够响吗？",
     "seconds_written": "{seconds:.1f} 秒已写入 {file}",
     "stopping": "正在停止",
-    "starting": "启动中",
     "is_ready": "已就绪",
     "died": "已退出",
     "no_conversations": "还没有对话：用 'parley talk' 或 'parley chat' 开始一场",

@@ -5,18 +5,19 @@ ENGLISH = {
     "in_another_terminal": "in another terminal:",
     "stop_with": "Ctrl-C here stops everything; logs are in {logs}",
     "GATEWAY_UNREACHABLE": "no gateway answers at {target}; start one with 'parley up', or set PARLEY_GATEWAY",
-    "demo_starting": "starting four processes: gateway, asr, llm, tts",
+    "starting": "starting four processes: gateway, asr, llm, tts",
     "demo_speaking": "speaking a question from a sound file, in real time",
     "demo_done": "the answer is in {file} ({seconds:.0f} s, nothing left this machine)",
     "demo_next": """go on:
     source .venv/bin/activate
-    parley up                                   start everything and keep it running
-    parley talk                                 with microphone and headset
-    parley talk --input q.wav --output a.wav    with sound files
-    parley chat                                 by keyboard
+    parley up                        start everything and keep it running
+    parley talk                      with microphone and headset
+    parley talk --input q.wav        with a sound file
+    parley chat                      by keyboard
     parley chat --persona magic-8-ball "will it rain"
-    parley doctor                               what works, and what to do about the rest
-    parley up --profile workstation             with Ollama ('ollama pull gemma3' first)
+    parley top                       watch every millisecond, live
+    parley doctor                    what works, and what to do about the rest
+    parley up --profile workstation  with Ollama ('ollama pull gemma3' first)
   real speech models: services/asr/README.md, services/tts/README.md""",
     "latency_total": "from your last word to the first sound of the answer",
     "stage_endpointing": "end of turn decided",
@@ -77,7 +78,6 @@ ENGLISH = {
     "nothing_understood": "nothing was understood in {file}: is there speech in it, and loud enough?",
     "seconds_written": "{seconds:.1f} s written to {file}",
     "stopping": "stopping",
-    "starting": "starting",
     "is_ready": "ready",
     "died": "died",
     "no_conversations": "no conversations yet: 'parley talk' or 'parley chat' begins one",

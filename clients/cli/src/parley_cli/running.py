@@ -65,19 +65,19 @@ def _report(error: Exception) -> int:
         return DONE
     fault = fault_in(error)
     if fault is not None:
-        _say(words_for(fault))
+        complain(words_for(fault))
         return exit_code_of(fault)
     if isinstance(root, SupervisorError):
-        _say(str(root))
+        complain(str(root))
         return FAILED
     if isinstance(root, OSError) and root.strerror:
-        _say(f"{root.filename}: {root.strerror.lower()}" if root.filename else root.strerror)
+        complain(f"{root.filename}: {root.strerror.lower()}" if root.filename else root.strerror)
         return WRONG_USE if isinstance(root, _WRONG_PATH_ERRORS) else FAILED
     if isinstance(root, UnicodeError):
-        _say("the text is not UTF-8")
+        complain("the text is not UTF-8")
         return WRONG_USE
     if isinstance(root, AudioError | MicrophoneError):
-        _say(str(root))
+        complain(str(root))
         return WRONG_USE
     raise error
 
@@ -89,5 +89,6 @@ def _first(error: Exception) -> BaseException:
     return root
 
 
-def _say(text: str) -> None:
+def complain(text: str) -> None:
+    """One line on standard error."""
     err.print(Text.assemble(("parley: ", "bold red"), printable(text)))

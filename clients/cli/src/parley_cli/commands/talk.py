@@ -13,8 +13,8 @@ from parley_cli import microphone
 from parley_cli.captions import Captions, print_json
 from parley_cli.messages import message
 from parley_cli.outcome import Outcome
-from parley_cli.running import run
-from parley_cli.screen import err, out
+from parley_cli.running import complain, run
+from parley_cli.screen import out
 from parley_cli.spoken_file import SpokenFile
 from parley_client import Parley
 
@@ -92,7 +92,7 @@ async def _talk_file(
         captions.end_line()
     if not as_json:
         if spoken.turn_count == 0:
-            err.print(f"parley: {message('nothing_understood', file=source)}")
+            complain(message("nothing_understood", file=source))
         print_how_to_continue(spoken.conversation_id, "talk")
         if target is not None:
             out.print(f"  {message('replies_written', file=target)}")

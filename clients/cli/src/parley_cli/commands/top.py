@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -36,7 +37,7 @@ def top(
         typer.Option(
             "--metrics",
             metavar="NAME=URL",
-            help="watch only these: gateway=http://host:9464/metrics, or asr=9465 on this machine; repeat it",
+            help="watch only these: gateway=http://host:9464/metrics, or asr=9465,llm=9466 for ports of this machine",
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="print one snapshot as text")] = False,
@@ -110,7 +111,7 @@ def _endpoints(given: list[str]) -> dict[str, Endpoint]:
         specs = {spec.name: spec for spec in child_specs(Profile.EMBEDDED, any_port=False)}
         return {name: Endpoint("127.0.0.1", specs[name].metrics_port, "/metrics") for name in PROCESSES}
     found: dict[str, Endpoint] = {}
-    for each in given:
+    for each in itertools.chain.from_iterable(part.split(",") for part in given):
         name, _, address = each.partition("=")
         if name not in PROCESSES or name in found:
             raise typer.BadParameter(f"{each!r}: NAME=URL with one of {', '.join(PROCESSES)}, each once")

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parley.asr.v1 import recognition_options_pb2 as recognition_pb2
 from parley.asr.v1 import recognition_service_pb2 as asr_pb2
-from parley_cli.running import DONE, WRONG_USE, run
-from parley_cli.screen import err, printable
+from parley_cli.running import DONE, WRONG_USE, complain, run
+from parley_cli.screen import err
 from parley_client import Fault, Parley
 from parley_servicekit.faults import FaultCode
 
@@ -73,7 +73,7 @@ async def _transcribe(files: list[Path], form: Format, options: recognition_pb2.
                     # A file that is no sound does not keep the others from being written down.
                     if fault.code is not FaultCode.INVALID_ARGUMENT:
                         raise
-                    err.print(f"parley: {file}: {printable(fault.message)}")
+                    complain(f"{file}: {fault.message}")
                     exit_code = WRONG_USE
                     continue
             print(render(form, file, transcripts), flush=True)

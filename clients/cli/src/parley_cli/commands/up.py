@@ -24,7 +24,7 @@ from parley_cli.supervisor import ChildEvent, ChildSpec, Supervisor
 from parley_client import DEFAULT_TARGET
 
 # Of each event its word and style.
-_KINDS = {"starting": ("starting", "dim"), "ready": ("is_ready", "green"), "died": ("died", "red")}
+_KINDS = {"ready": ("is_ready", "green"), "died": ("died", "red")}
 _KIND_CELLS = 10
 
 
@@ -66,6 +66,8 @@ async def _until_told_to_stop(serving: Coroutine[Any, Any, None], as_json: bool)
 
 async def _up(profile: Profile, any_port: bool, as_json: bool) -> None:
     specs = child_specs(profile, any_port=any_port)
+    if not as_json:
+        out.print(f"  {message('starting')}", style="dim")
     supervisor = Supervisor(specs, log_folder(), _print_event_json if as_json else _print_event)
     async with supervisor.running():
         addresses = {spec.name: f"127.0.0.1:{spec.port}" for spec in specs}
@@ -81,7 +83,7 @@ async def _demo() -> None:
     reply_file = Path("demo-reply.wav")
     check_writable(reply_file)
     specs = child_specs(Profile.EMBEDDED, any_port=True)
-    out.print(f"  {message('demo_starting')}")
+    out.print(f"  {message('starting')}")
     # In a folder of its own: a demonstration leaves no conversation behind, and runs beside 'parley up'.
     with tempfile.TemporaryDirectory(prefix="parley-demo-") as state:
         specs = [_with_state(spec, state) for spec in specs]
@@ -107,6 +109,8 @@ def log_folder() -> Path:
 
 
 def _print_event(event: ChildEvent) -> None:
+    if event.kind == "starting":
+        return  # all four are, or the line above says so
     word, style = _KINDS[event.kind]
     kind = in_cells(message(word), _KIND_CELLS)
     out.print(Text.assemble(f"  {event.name:<9}", (kind, style), printable(event.detail)))
@@ -128,9 +132,9 @@ def _print_ready(specs: Sequence[ChildSpec]) -> None:
     out.print(f"  {message('in_another_terminal')}")
     if gateway != DEFAULT_TARGET:
         out.print(f"    export PARLEY_GATEWAY={gateway}", soft_wrap=True)
-        ports = " ".join(f"--metrics {spec.name}={spec.metrics_port}" for spec in specs)
+        ports = ",".join(f"{spec.name}={spec.metrics_port}" for spec in specs)
         out.print("    parley talk   parley chat   parley doctor")
-        out.print(f"    parley top {ports}", soft_wrap=True)
+        out.print(f"    parley top --metrics {ports}", soft_wrap=True)
     else:
         out.print("    parley talk   parley chat   parley doctor   parley top")
     out.print(f"  {message('stop_with', logs=log_folder())}\n", style="dim", soft_wrap=True)
