@@ -6,11 +6,11 @@ from parley_asr.events import SpeechActivityChanged, TranscriptFinished, Utteran
 from parley_asr.utterance_spans import UtteranceSpans
 from parley_asr.voice_activity import Activity, ActivityKind
 from parley_servicekit.faults import Fault
-from support.recorded_traces import RecordedTraces
+from support.recorded_traces import TRACEPARENT, RecordedTraces
 
 STARTED = SpeechActivityChanged(Activity(ActivityKind.STARTED, 16_000))
 ENDED = SpeechActivityChanged(Activity(ActivityKind.ENDED, 32_000))
-CALL, TURN = "00-call", "00-turn"
+CALL, TURN, OTHER = (TRACEPARENT.format(number, number) for number in (1, 2, 3))
 
 
 def final(text: str = "hello there", index: int = 0) -> TranscriptFinished:
@@ -48,12 +48,12 @@ def test_an_utterance_is_part_of_the_turn_that_the_caller_tells(traces: Recorded
 
 def test_each_utterance_is_in_its_own_turn(traces: RecordedTraces) -> None:
     spans = UtteranceSpans(traces, CALL)
-    for index in range(2):
+    for index, turn in enumerate((TURN, OTHER)):
         spans.tell(STARTED)
-        spans.belongs_to(f"00-turn-{index}")
+        spans.belongs_to(turn)
         spans.tell(ENDED)
         spans.tell(final(index=index))
-    assert [span.parent for span in traces.spans] == ["00-turn-0", "00-turn-1"]
+    assert [span.parent for span in traces.spans] == [TURN, OTHER]
     traces.assert_all_ended_once()
 
 
@@ -71,10 +71,21 @@ def test_a_second_trace_for_the_same_utterance_is_ignored(traces: RecordedTraces
     spans = UtteranceSpans(traces)
     spans.tell(STARTED)
     spans.belongs_to(TURN)
-    spans.belongs_to("00-other")
+    spans.belongs_to(OTHER)
     spans.tell(final())
     assert [span.parent for span in traces.spans] == [TURN]
     traces.assert_all_ended_once()
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["x", TURN[:-1], TURN + "0", "00-" + "a" * 100_000, TURN.replace("0", "é")]
+)
+def test_a_malformed_trace_is_ignored(traces: RecordedTraces, nonsense: str) -> None:
+    spans = UtteranceSpans(traces, CALL)
+    spans.tell(STARTED)
+    spans.belongs_to(nonsense)
+    spans.tell(final())
+    assert [span.parent for span in traces.spans] == [CALL]
 
 
 def test_a_failed_utterance_has_its_reason_and_ends_once(traces: RecordedTraces) -> None:

@@ -11,7 +11,7 @@ class SessionConfig:
     """conversation_id: empty = a new one. persona: empty = the client's own system prompt.
 
     generation is a template: the system prompt is set, the messages are filled in for each turn. traceparent: of the
-    client's own W3C trace, unchecked; empty = none.
+    client's own W3C trace; empty = none.
     """
 
     conversation_id: str

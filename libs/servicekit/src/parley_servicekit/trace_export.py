@@ -21,10 +21,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from parley_servicekit.logs import get_logger
-from parley_servicekit.traces import Attribute, Span
+from parley_servicekit.traces import Attribute, Span, is_traceparent
 
 _log = get_logger()
-_TRACEPARENT_CHARS = 55  # of version 00; later versions may be longer, and nobody sends them
 _CLOSE_S = 0.5
 # What is encoded at once holds up the event loop; the SDK's own 512 spans take about 8 ms.
 _BATCH_MAX_COUNT = 64
@@ -143,7 +142,7 @@ class _QuietExporter(SpanExporter):
 
 def _context(traceparent: str) -> Context:
     """The context that a W3C traceparent tells; an empty one where it is malformed."""
-    if len(traceparent) != _TRACEPARENT_CHARS:
+    if not is_traceparent(traceparent):
         return Context()
     return _propagator.extract({"traceparent": traceparent}, Context())
 

@@ -6,6 +6,7 @@ attribute: ids, outcomes, names of our models and milliseconds are.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -18,6 +19,8 @@ _log = get_logger()
 _KEY = "traceparent"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+# Version 00 of W3C Trace Context. Later versions may be longer, and nobody sends them.
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 Attribute = str | int | float | bool
 
 
@@ -148,9 +151,14 @@ def call_metadata() -> tuple[tuple[str, str], ...] | None:
 
 
 def traceparent_of(context: Any) -> str:
-    """The caller's traceparent out of a servicer's context, unchecked; empty when there is not exactly one."""
+    """The caller's traceparent out of a servicer's context; empty when there is not exactly one well-formed one."""
     found = [value for key, value in context.invocation_metadata() or () if key == _KEY]
-    return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
+    return found[0] if len(found) == 1 and is_traceparent(found[0]) else ""
+
+
+def is_traceparent(value: object) -> bool:
+    """Whether somebody's W3C traceparent is well-formed."""
+    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from parley_asr.events import (
 )
 from parley_asr.ports import SAMPLE_RATE_HZ
 from parley_asr.voice_activity import ActivityKind
-from parley_servicekit.traces import NO_SPAN, NO_TRACES, Span, Traces, within
+from parley_servicekit.traces import NO_SPAN, NO_TRACES, Span, Traces, is_traceparent, within
 
 _SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 
@@ -31,7 +31,7 @@ class UtteranceSpans:
         model: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """call_traceparent: the call's own, unchecked. model: its name. clock: monotonic seconds."""
+        """call_traceparent: the call's own. model: its name. clock: monotonic seconds."""
         self._traces = traces
         self._call_traceparent = call_traceparent
         self._model = model
@@ -41,8 +41,8 @@ class UtteranceSpans:
         self._ended_at_s: float | None = None
 
     def belongs_to(self, traceparent: str) -> None:
-        """The utterance under way is part of this trace."""
-        if self._began_ns is not None and self._span is NO_SPAN:
+        """The utterance under way is part of this trace. Ignored where malformed or nobody is speaking."""
+        if self._began_ns is not None and self._span is NO_SPAN and is_traceparent(traceparent):
             self._span = self._start(self._began_ns, traceparent)
 
     def within(self) -> AbstractContextManager[None]:
