@@ -112,7 +112,7 @@ def _in_a_line(error: BaseException) -> str:
 def _show_details(error: Exception, folder: Path, console: Console) -> None:
     """Where it happened, and the last words of the processes that took part."""
     console.print("".join(traceback.format_exception(error)), highlight=False, markup=False)
-    for log in sorted(folder.rglob("*.log")):
+    for log in sorted(folder.rglob("logs/*.log")):
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
         console.print(f"  {log.name}: " + " | ".join(last)[-2000:], highlight=False, markup=False)
 

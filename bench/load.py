@@ -9,16 +9,19 @@ Run as `python -m bench.load SPEC.json` it is such a process: it reads the plan 
 """
 
 import asyncio
+import importlib.util
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.person import Person
 from bench.plan import Plan, plan_from_json
@@ -43,6 +46,11 @@ class Load:
 
     workers: list[_Worker]
     length_s: float
+
+    def cpu_s(self) -> float:
+        """CPU seconds that the load itself has used so far; only while somebody is talking."""
+        times = [psutil.Process(worker.process.pid).cpu_times() for worker in self.workers]
+        return sum(each.user + each.system for each in times)
 
     async def settled(self) -> None:
         """Every session is open, or was refused. TimeoutError when that takes far longer than planned."""
@@ -167,6 +175,14 @@ async def _tell_settled(people: Sequence[Person], *, forget: bool) -> None:
     print("settled", flush=True)
 
 
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop  # noqa: PLC0415 - optional, as in the processes under test
+
+    return uvloop.new_event_loop
+
+
 def _main(spec_file: Path) -> None:
     spec: dict[str, Any] = json.loads(spec_file.read_bytes())
     if spec["cpus"] and hasattr(os, "sched_setaffinity"):
@@ -177,7 +193,9 @@ def _main(spec_file: Path) -> None:
             clip_frames(spoken.clip, spoken.shift_samples)  # encoded before anybody has to be in time
     people = [Person(spec["target"], session) for session in plan.sessions]
     open_at_ms = [session.open_at_ms for session in plan.sessions]
-    asyncio.run(_talk(people, open_at_ms, times_from_settled=spec["times_from_settled"]))
+    # The loop of the processes under test: a slower one would make the client the bottleneck.
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_talk(people, open_at_ms, times_from_settled=spec["times_from_settled"]))
     Path(spec["records_file"]).write_text(json.dumps([person.record.to_json() for person in people]))
     print("done", flush=True)
 

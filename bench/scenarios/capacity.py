@@ -7,10 +7,11 @@ all the time and hears a reply for 30 % of it. The load grows until something gi
 import asyncio
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 
 from bench.figures import Figure, median_figure, quantile
-from bench.load import running_load
+from bench.load import Load, running_load
 from bench.plan import PlanShape, Spread, engine_scripts, make_plan
 from bench.records import SessionRecord
 from bench.scenario import Bench, Findings, Plot
@@ -33,11 +34,16 @@ _CORES_FOR_IN_TIME = 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One load, held for a while. gateway_cores, others_cores: CPU seconds per second; limit: what gave way, if so."""
+    """One load, held for a while. Cores are CPU seconds per second.
+
+    gateway_thirds: of each third of the window; limit: what gave way, empty where nothing did.
+    """
 
     session_count: int
     gateway_cores: float
+    gateway_thirds: tuple[float, ...]
     services_cores: float
+    load_cores: float
     frame_lateness_p99_ms: float
     send_lateness_p99_ms: float
     reply_share: float
@@ -57,7 +63,7 @@ async def run(bench: Bench) -> Findings:
     if not held:
         raise RuntimeError(f"not even {steps[0].session_count} sessions were held: {steps[0].limit}")
     best = held[-1]
-    figures = {"sessions_per_core": _per_core_figure(best, held, steps)}
+    figures = {"sessions_per_core": _per_core_figure(best, steps)}
     notes = [f"{step.session_count} sessions were not held: {step.limit}." for step in steps if step.limit]
     in_time = [step.session_count for step in held if step.frame_lateness_p99_ms < _IN_TIME_MS]
     if (os.cpu_count() or 1) >= _CORES_FOR_IN_TIME:
@@ -106,24 +112,30 @@ async def _hold(bench: Bench, count: int) -> Step:
     folder.mkdir()
     gateway_cpus, other_cpus = _shared_out()
     pinned = {"gateway": gateway_cpus, "asr": other_cpus, "llm": other_cpus, "tts": other_cpus}
-    loop = asyncio.get_running_loop()
     async with (
         running_stack(folder, engine_scripts(plan.turns), pinned=pinned) as stack,
         running_load(folder, stack.gateway, plan, cpus=other_cpus, times_from_settled=True) as load,
     ):
         await load.settled()
-        before, began_at_s = stack.usage(), loop.time()
-        await asyncio.sleep(window_s)
-        after, took_s = stack.usage(), loop.time() - began_at_s
+        thirds = [await _spent(stack, load, window_s / 3) for _ in range(3)]
         records = await load.records(leave_now=True)
-    cores = {name: (after[name].cpu_s - before[name].cpu_s) / took_s for name in before}
     turn_count = len(list(measured_turns(plan, records)))
-    return _judged(count, cores, records, took_s, turn_count)
+    return _judged(count, thirds, records, window_s, turn_count)
+
+
+async def _spent(stack: Stack, load: Load, length_s: float) -> dict[str, float]:
+    """Cores that each process used for a while, the load generator among them."""
+    before, load_before_s, began_at_s = stack.usage(), load.cpu_s(), time.monotonic()
+    await asyncio.sleep(length_s)
+    after, load_after_s, took_s = stack.usage(), load.cpu_s(), time.monotonic() - began_at_s
+    spent = {name: (after[name].cpu_s - before[name].cpu_s) / took_s for name in before}
+    return spent | {"load": (load_after_s - load_before_s) / took_s}
 
 
 def _judged(
-    count: int, cores: dict[str, float], records: list[SessionRecord], took_s: float, turn_count: int
+    count: int, thirds: list[dict[str, float]], records: list[SessionRecord], took_s: float, turn_count: int
 ) -> Step:
+    cores = {name: sum(third[name] for third in thirds) / len(thirds) for name in thirds[0]}
     lateness_ms = [late for record in records for late in record.frame_lateness_ms] or [0.0]
     send_ms = [late for record in records for late in record.send_lateness_ms] or [0.0]
     frame_p99_ms, send_p99_ms = quantile(lateness_ms, 0.99), quantile(send_ms, 0.99)
@@ -148,17 +160,17 @@ def _shared_out() -> tuple[set[int], set[int]]:
     return {cpus[0]}, set(cpus[1:]) or {cpus[0]}
 
 
-def _per_core_figure(best: Step, held: list[Step], steps: list[Step]) -> Figure:
+def _per_core_figure(best: Step, steps: list[Step]) -> Figure:
     gave_way = next((step.limit for step in steps if step.limit), "nothing gave way")
-    near = [step.per_core for step in held[-2:]]
+    thirds = [best.session_count / cores for cores in best.gateway_thirds]
     return Figure(
         best.per_core,
         "sessions",
         best.session_count,
-        (min(near), max(near)),
+        (min(thirds), max(thirds)),
         f"{best.session_count} live sessions held, gateway alone on one core and using {best.gateway_cores:.2f} of it;"
         f" reply audio {best.reply_share:.0%} of the time, p99 frame lateness {best.frame_lateness_p99_ms:.0f} ms;"
-        f" beyond it {gave_way}; spread: the two largest steps held",
+        f" beyond it {gave_way}; spread: thirds of the time",
     )
 
 
@@ -169,6 +181,7 @@ def _plots(steps: list[Step]) -> tuple[Plot, ...]:
         {
             "gateway": [(step.session_count, step.gateway_cores) for step in steps],
             "asr, llm and tts (scripted)": [(step.session_count, step.services_cores) for step in steps],
+            "load generator": [(step.session_count, step.load_cores) for step in steps],
         },
         x_label="live sessions",
         y_label="cores of CPU",
