@@ -35,7 +35,7 @@ async def stalled(target: str, text: str, stall_s: float) -> Stall:
             while read_ms < _READS_FIRST_MS:
                 read_ms += _audio_ms(await anext(responses))
         await _send_silence(conversation, stall_s)
-        return await _burst(responses)
+        return await burst(responses)
 
 
 async def _send_silence(conversation: LiveConversation, for_s: float) -> None:
@@ -47,7 +47,7 @@ async def _send_silence(conversation: LiveConversation, for_s: float) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _burst(responses: AsyncIterator[pb2.ConverseResponse]) -> Stall:
+async def burst(responses: AsyncIterator[pb2.ConverseResponse]) -> Stall:
     """Count audio until none has come for a moment; text may go on coming, it is not paced."""
     buffered_ms = 0.0
     try:

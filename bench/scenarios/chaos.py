@@ -28,6 +28,7 @@ _CLOCK_SLACK_S = 0.1
 _HEARD_MAX_S = 10.0
 _SETTLE_S = 2.5
 _MACHINE_TRACE_COUNT = 100_000
+MACHINE_TEST = "tests/unit/gateway/turns/test_turn_taker_properties.py::test_random_traces_keep_every_promise"
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,8 @@ async def _stored_ids(gateway: str, people: Sequence[Witness]) -> list[list[str]
 async def _machine_traces(bench: Bench) -> str:
     """The other half of dead_air_count: random events, fed to the turn-taker by its own test."""
     bench.say(f"{_MACHINE_TRACE_COUNT} random traces of the turn-taker")
-    test = "tests/unit/gateway/turns/test_turn_taker_properties.py::test_random_traces_keep_every_promise"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pytest", "-q", test,
+        sys.executable, "-m", "pytest", "-q", MACHINE_TEST,
         env={**os.environ, "TURN_TRACES": str(_MACHINE_TRACE_COUNT)}, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     if await process.wait() != 0:
