@@ -32,7 +32,7 @@ _SHAPE = PlanShape(
 SCRIPTED_TURN_COUNT = 32
 _OUR_STEPS = (COMPARED_SESSION_COUNT, 20, 40, 60)
 _OUR_SHORT_STEPS = (COMPARED_SESSION_COUNT, 20)
-_PEER_STEPS = (COMPARED_SESSION_COUNT, 15, 20, 25, 30, 40, 60, 80, 100)
+_PEER_STEPS = (COMPARED_SESSION_COUNT, 15, 20, 30, 40, 60, 80)
 _PEER_SHORT_STEPS = (COMPARED_SESSION_COUNT, 20, 40)
 
 
@@ -41,9 +41,9 @@ def peer_plan(seed: int, is_short: bool, core: int | None) -> Plan:
     turns = make_plan(seed, replace(_SHAPE, turn_count=SCRIPTED_TURN_COUNT)).turns
     return Plan(
         seed=seed,
-        turn_count=3 if is_short else 8,
+        turn_count=3 if is_short else 7,
         steps=_PEER_SHORT_STEPS if is_short else _PEER_STEPS,
-        step_s=6.0 if is_short else 10.0,
+        step_s=6.0 if is_short else 8.0,
         workload=Workload(
             cycle_ms=CYCLE_MS,
             lead_in_ms=LEAD_IN_MS,
@@ -56,7 +56,7 @@ def peer_plan(seed: int, is_short: bool, core: int | None) -> Plan:
 
 
 def our_steps(is_short: bool) -> tuple[int, ...]:
-    """Numbers of sessions that Parley is given. It stops at the first that is late, or where the machine ends."""
+    """Numbers of sessions that Parley is given. It stops when two in a row are late."""
     return _OUR_SHORT_STEPS if is_short else _OUR_STEPS
 
 

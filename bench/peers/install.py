@@ -20,12 +20,13 @@ class PeersMissingError(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """A library. name: as `--vs` and package indexes have it; id: as figures begin; module: its process."""
+    """A library. name: as `--vs` has it; id: as figures begin; module: its process; tuned: its best settings."""
 
     name: str
     id: str
     module: str
     requirements: str
+    tuned: str
 
     @property
     def python(self) -> Path:
@@ -47,8 +48,20 @@ class Peer:
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("pipecat", "pipecat", "pipecat_process", "requirements-pipecat.txt"),
-        Peer("livekit-agents", "livekit_agents", "livekit_process", "requirements-livekit.txt"),
+        Peer(
+            "pipecat",
+            "pipecat",
+            "pipecat_process",
+            "requirements-pipecat.txt",
+            "RTVI, turn tracking, idle detection and audio behind the recogniser off, words to the voice as they come",
+        ),
+        Peer(
+            "livekit-agents",
+            "livekit_agents",
+            "livekit_process",
+            "requirements-livekit.txt",
+            "preemptive speech on, text transforms and timers off",
+        ),
     )
 }
 

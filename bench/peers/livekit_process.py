@@ -20,7 +20,7 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.utils import aio
 from livekit.agents.voice import io
 
-from bench.peers.measuring import OpenSession, Send, main
+from bench.peers.measuring import OpenSession, Send, main, python_version
 from bench.peers.record import SessionRecord
 from bench.peers.script import PARTIAL_EVERY_FRAMES, PacedOutput, reply_chunks, wait_ms, words_heard
 from bench.peers.workload import (
@@ -251,4 +251,6 @@ def library(plan: Plan) -> OpenSession:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    main(library, {name: version(name) for name in ("livekit-agents", "livekit", "uvloop")})
+    main(
+        library, {name: version(name) for name in ("livekit-agents", "livekit", "uvloop")} | python_version()
+    )

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 
-from bench.peers.record import SessionRecord, Step, nearest_rank
+from bench.peers.record import SessionRecord, Step, is_overloaded, nearest_rank
 from bench.peers.workload import FRAME_MS, Plan, Workload, plan_from_json
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -34,10 +34,11 @@ def tell(kind: str, **fields: object) -> None:
 
 
 async def carry_out(plan: Plan, open_session: OpenSession) -> None:
-    """The whole plan: the single session's turns, then one step after the other until one is late."""
+    """The whole plan: the single session's turns, then one step after the other until two in a row are late."""
     await _single(plan, open_session)
     chance = random.Random(plan.seed)
     records: list[SessionRecord] = []
+    steps: list[Step] = []
     async with AsyncExitStack() as people:
         for session_count in plan.steps:
             while len(records) < session_count:
@@ -46,9 +47,9 @@ async def carry_out(plan: Plan, open_session: OpenSession) -> None:
                     await people.enter_async_context(_person(plan.workload, open_session, delay_s))
                 )
             await asyncio.sleep(plan.workload.cycle_ms / 1000 + _SETTLE_S)
-            step = await _step(records, plan)
-            tell("step", **asdict(step))
-            if not step.is_in_time:
+            steps.append(await _step(records, plan))
+            tell("step", **asdict(steps[-1]))
+            if is_overloaded(steps):
                 break
 
 
@@ -108,6 +109,11 @@ async def _speak(record: SessionRecord, send: Send) -> None:
         await asyncio.sleep(max(0.0, due_at - time.monotonic()))
         await send(record.workload.frame(index))
         index += 1
+
+
+def python_version() -> dict[str, str]:
+    """Of this process, as an entry of `versions`."""
+    return {"Python": sys.version.split()[0]}
 
 
 def main(library: Callable[[Plan], OpenSession], versions: dict[str, str]) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from bench.load import run_load, running_load
 from bench.peers import contest
 from bench.peers.contender import Round
-from bench.peers.record import Step, nearest_rank
-from bench.records import SessionRecord
+from bench.peers.record import Step, is_overloaded, nearest_rank
 from bench.scenario import Bench
 from bench.stack import Stack, Usage, running_stack
 from bench.turns import measured_turns, planned_turn_count
@@ -22,7 +21,7 @@ _UNMEASURED_CYCLES = 2
 
 
 async def measure_ours(bench: Bench, folder: Path) -> Round:
-    """The single session's turns, then the steps until one is late."""
+    """The single session's turns, then the steps until two in a row are late."""
     plan = contest.peer_plan(bench.seed, bench.is_short, None)
     core, others = contest.first_core(), contest.other_cores()
     pinned = {"gateway": {core}} if core is not None and others else {}
@@ -36,9 +35,8 @@ async def measure_ours(bench: Bench, folder: Path) -> Round:
         seen.overheads_ms = [each.overhead_ms for each in measured_turns(alone, records)][1:]
         seen.lost_turn_count = plan.turn_count - len(seen.overheads_ms)
         for session_count in contest.our_steps(bench.is_short):
-            step = await _step(bench, folder, stack, session_count, plan.step_s, others)
-            seen.steps.append(step)
-            if not step.is_in_time:
+            seen.steps.append(await _step(bench, folder, stack, session_count, plan.step_s, others))
+            if is_overloaded(seen.steps):
                 break
     return seen
 
@@ -59,8 +57,8 @@ async def _step(
     spent_s = _spent_s(before, after)
     return Step(
         session_count=session_count,
-        reply_late_p99_ms=nearest_rank(_reply_late_ms(records), 0.99),
-        sent_late_p99_ms=None,
+        reply_late_p99_ms=nearest_rank([late for each in records for late in each.frame_lateness_ms], 0.99),
+        sent_late_p99_ms=nearest_rank([late for each in records for late in each.send_lateness_ms], 0.99),
         overhead_p50_ms=nearest_rank(overheads_ms, 0.5),
         overhead_p95_ms=nearest_rank(overheads_ms, 0.95),
         cpu_us_per_frame=spent_s["gateway"] * 1e6 / frame_count,
@@ -69,10 +67,6 @@ async def _step(
         turn_count=planned_turn_count(load),
         lost_turn_count=planned_turn_count(load) - len(overheads_ms),
     )
-
-
-def _reply_late_ms(records: list[SessionRecord]) -> list[float]:
-    return [late for record in records for late in record.frame_lateness_ms]
 
 
 def _spent_s(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> dict[str, float]:

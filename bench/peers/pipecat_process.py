@@ -1,8 +1,9 @@
 """Pipecat's pipeline with scripted services, in its own environment: `python -m bench.peers.pipecat_process PLAN`.
 
-Its defaults: asyncio, RTVI, turn tracking and idle detection on, whole sentences to the voice. Its best documented
-settings: uvloop, those three observers off, words to the voice as they come. In both: the speech recogniser ends the
-turn (`ExternalUserTurnStrategies`, as its services with turn detection of their own do), and it logs warnings only.
+Its defaults: asyncio, RTVI, turn tracking and idle detection on, whole sentences to the voice, the person's audio
+passed on behind the recogniser. Its best documented settings: uvloop, all of that off, words to the voice as they
+come. In both: the speech recogniser ends the turn (`ExternalUserTurnStrategies`, as its services with turn detection
+of their own do), and it logs warnings only.
 """
 
 import asyncio
@@ -49,7 +50,7 @@ from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.utils.time import time_now_iso8601
 from pipecat.workers.runner import WorkerRunner
 
-from bench.peers.measuring import OpenSession, Send, main
+from bench.peers.measuring import OpenSession, Send, main, python_version
 from bench.peers.record import SessionRecord
 from bench.peers.script import PARTIAL_EVERY_FRAMES, PacedOutput, reply_chunks, wait_ms, words_heard
 from bench.peers.workload import (
@@ -79,8 +80,12 @@ class ScriptedInput(BaseInputTransport):  # type: ignore[misc]
 class ScriptedRecogniser(STTService):  # type: ignore[misc]
     """Says what the script says, and ends the turn at the labelled frame."""
 
-    def __init__(self, record: SessionRecord) -> None:
-        super().__init__(settings=STTSettings(model="scripted", language=None), ttfs_p99_latency=0.0)
+    def __init__(self, record: SessionRecord, *, passes_audio_on: bool) -> None:
+        super().__init__(
+            audio_passthrough=passes_audio_on,
+            settings=STTSettings(model="scripted", language=None),
+            ttfs_p99_latency=0.0,
+        )
         self._record = record
         self._speech_frame_count = 0
 
@@ -198,7 +203,7 @@ def library(plan: Plan) -> OpenSession:
         pipeline = Pipeline(
             [
                 audio_in,
-                ScriptedRecogniser(record),
+                ScriptedRecogniser(record, passes_audio_on=not plan.has_tuned_settings),
                 context.user(),
                 ScriptedChatModel(record),
                 ScriptedVoice(record, mode),
@@ -232,4 +237,4 @@ def library(plan: Plan) -> OpenSession:
 if __name__ == "__main__":
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    main(library, {name: version(name) for name in ("pipecat-ai", "uvloop")})
+    main(library, {name: version(name) for name in ("pipecat-ai", "uvloop")} | python_version())

@@ -4,11 +4,10 @@ Run in any environment: `python -m bench.peers.plain_process PLAN`.
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench.peers.measuring import Send, main
+from bench.peers.measuring import Send, main, python_version
 from bench.peers.record import SessionRecord
 from bench.peers.script import PacedOutput, reply_chunks, wait_ms
 from bench.peers.workload import FRAME_BYTES, LAST_OF_SPEECH, REPLY_CHUNK_MS, ScriptedTurn
@@ -35,4 +34,4 @@ async def _session(record: SessionRecord) -> AsyncIterator[Send]:
 
 
 if __name__ == "__main__":
-    main(lambda _: _session, {"python": sys.version.split()[0]})
+    main(lambda _: _session, python_version())

@@ -48,7 +48,8 @@ def capacity_plot(rounds: Rounds) -> Plot:
         x_label="sessions",
         y_label="ms late (p99)",
         y_marks=((20, "in time"),),
-        caption="A contender is no longer in time where its line crosses the mark; it is not asked for more there.",
+        caption="A contender is no longer in time where its line crosses the mark; where it ends, two steps in a"
+        " row were late, or no more were tried.",
     )
 
 
@@ -61,6 +62,18 @@ def versions_note(rounds: Rounds) -> str:
         for name, version in each.versions.items()
     }
     return "Compared: " + ", ".join(sorted(told)) + "."
+
+
+def people_note(rounds: Rounds) -> str:
+    """How late Parley's own people were: where they are, what they heard says little about the gateway."""
+    late_ms: dict[int, list[float]] = {}
+    for each in rounds[OURS]:
+        for step in each.steps:
+            late_ms.setdefault(step.session_count, []).append(step.sent_late_p99_ms)
+    told = ", ".join(
+        f"{max(values):.0f} ms with {count} sessions" for count, values in sorted(late_ms.items())
+    )
+    return f"Parley's people themselves, beside its engines on the other cores, sent their frames late (p99): {told}."
 
 
 def _ratios(name: str, rounds: Rounds) -> dict[str, Figure | None]:

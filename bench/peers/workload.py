@@ -71,7 +71,7 @@ class Plan:
     """All that one process of a peer does.
 
     turn_count: turns of one session alone, whose overhead is measured; the first is left out, it warms up. steps:
-    numbers of sessions to hold, rising, each for `step_s` seconds; it stops at the first that is late.
+    numbers of sessions to hold, rising, each for `step_s` seconds; it stops when two in a row are late.
     has_tuned_settings: the library's best settings rather than its defaults. core: the CPU to stay on; None: any.
     """
 

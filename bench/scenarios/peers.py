@@ -29,11 +29,13 @@ async def run(bench: Bench) -> Findings:
         await _round(bench, number, peers, rounds)
     notes = (
         results.versions_note(rounds),
+        results.people_note(rounds),
         "Libraries run in process, with people and scripted engines beside them; Parley's figures include its gRPC"
         " hops, its speech detector and four processes. Libraries log warnings only; their turns are ended by the"
-        " scripted recogniser at the labelled end of speech with no endpointing delay. Tuned: uvloop, garbage collector"
-        " frozen after start, and for pipecat RTVI, turn tracking and idle detection off and words passed to the voice"
-        " as they come; for livekit-agents preemptive speech on, text transforms and timers off.",
+        " scripted recogniser at the labelled end of speech, with no endpointing delay.",
+        "Tuned is on uvloop with the garbage collector frozen after start, and "
+        + "; ".join(f"{peer.name}: {peer.tuned}" for peer in peers)
+        + ".",
     )
     return Findings(results.figures(rounds), (results.capacity_plot(rounds),), notes)
 

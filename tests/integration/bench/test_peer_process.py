@@ -27,7 +27,7 @@ async def test_the_harness_answers_every_turn_and_tells_each_step(tmp_path: Path
     assert [step.session_count for step in seen.steps] in ([1], [1, 2])
     assert seen.steps[0].turn_count >= 1
     assert seen.steps[0].cpu_us_per_frame > 0
-    assert seen.versions["python"]
+    assert seen.versions["Python"]
 
 
 async def test_a_process_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from bench.figures import Figure
 from bench.peers import contest, results
 from bench.peers.contender import Round
 from bench.peers.install import PEERS, PeersMissingError, check_installed
-from bench.peers.record import SessionRecord, Step, nearest_rank
+from bench.peers.record import SessionRecord, Step, is_overloaded, nearest_rank
 from bench.peers.workload import (
     FRAME_MS,
     LAST_OF_SPEECH,
@@ -174,6 +174,15 @@ def test_a_step_is_in_time_below_twenty_milliseconds_and_with_every_reply() -> N
     assert not step(10, late_ms=20.0).is_in_time
     assert not step(10, lost=1).is_in_time
     assert not step(10, late_ms=nearest_rank([], 0.99)).is_in_time
+
+
+def test_one_late_step_is_not_yet_too_much_and_two_are() -> None:
+    late = step(15, late_ms=70)
+    assert not is_overloaded([])
+    assert not is_overloaded([late])
+    assert not is_overloaded([step(10), late])
+    assert not is_overloaded([late, step(20)])
+    assert is_overloaded([step(10), late, late])
 
 
 def test_what_a_process_tells_becomes_a_round() -> None:
