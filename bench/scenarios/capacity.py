@@ -151,7 +151,18 @@ def _judged(
     elif frame_p99_ms >= _REPLY_LATE_MS:
         limit = f"reply frames came {frame_p99_ms:.0f} ms late at p99"
     reply_share = sum(record.reply_audio_ms for record in records) / 1000 / took_s / count
-    return Step(count, cores["gateway"], services, frame_p99_ms, send_p99_ms, reply_share, turn_count, limit)
+    return Step(
+        session_count=count,
+        gateway_cores=cores["gateway"],
+        gateway_thirds=tuple(third["gateway"] for third in thirds),
+        services_cores=services,
+        load_cores=cores["load"],
+        frame_lateness_p99_ms=frame_p99_ms,
+        send_lateness_p99_ms=send_p99_ms,
+        reply_share=reply_share,
+        turn_count=turn_count,
+        limit=limit,
+    )
 
 
 def _shared_out() -> tuple[set[int], set[int]]:
