@@ -82,8 +82,11 @@ def read_report(path: Path) -> Report:
 
 
 def ordered(figures: Mapping[str, Figure]) -> list[str]:
-    """Figures with a goal first, in the order of the goals, then the others by name."""
-    return [name for name in GOALS if name in figures] + sorted(name for name in figures if name not in GOALS)
+    """Figures with a goal first, in the order of the goals, then the others by name, ratios before absolute values."""
+    others = [name for name in figures if name not in GOALS]
+    return [name for name in GOALS if name in figures] + sorted(
+        others, key=lambda name: (not name.endswith("_ratio"), name)
+    )
 
 
 def is_met(name: str, figure: Figure) -> bool | None:
