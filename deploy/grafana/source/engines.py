@@ -1,7 +1,7 @@
 """The lower half of the operators' dashboard: engines, their requests, and the processes. Used by `operators`."""
 
 from layout import Section
-from panels import GREEN, GREY, ORANGE, RED, YELLOW, Query, Scale, color, limits, lines, table
+from panels import GREEN, GREY, ORANGE, RED, YELLOW, Query, Scale, color, limits, lines, newly_counted, table
 
 PROCESSES = ("gateway", "asr", "llm", "tts")
 SELECTED = '{job=~"$job",instance=~"$instance"}'
@@ -112,15 +112,15 @@ def requests() -> Section:
             ),
             lines(
                 "Errors by process",
-                "Errors a second told to callers, by process and reason.",
+                "Errors told to callers within the time chosen above as Over, before each moment.",
                 [
                     Query(
-                        f"sum by (reason) (rate(parley_{name}_errors_total[$window])) > 0",
+                        newly_counted("reason", f"parley_{name}_errors_total", "$window"),
                         f"{name} {{{{reason}}}}",
                     )
                     for name in PROCESSES
                 ],
-                scale=Scale("suffix:/s"),
+                scale=Scale("short"),
                 size=(6, 8),
             ),
             lines(
@@ -135,13 +135,9 @@ def requests() -> Section:
             ),
             lines(
                 "Phrases not spoken",
-                "Phrases a minute that tts could not speak to their end, by reason.",
-                [
-                    Query(
-                        "60 * sum by (reason) (rate(parley_tts_failed_phrases_total[$window]))", "{{reason}}"
-                    )
-                ],
-                scale=Scale("suffix: a minute"),
+                "Phrases that tts could not speak to their end within the time chosen above as Over, by reason.",
+                [Query(newly_counted("reason", "parley_tts_failed_phrases_total", "$window"), "{{reason}}")],
+                scale=Scale("short"),
                 size=(8, 7),
             ),
             lines(

@@ -53,6 +53,16 @@ class Scale:
         return told | {name: value for name, value in optional.items() if value is not None}
 
 
+def newly_counted(label: str, series: str, window: str) -> str:
+    """PromQL: how much counters rose within `window`, by `label`; those that did not rise are left out.
+
+    For counters whose series begin with the first event: `increase` sees no rise in a series that begins at 1, so what
+    was not there a window ago counts as a whole.
+    """
+    rise = f"({series} unless {series} offset {window}) or increase({series}[{window}])"
+    return f"round(sum by ({label}) ({rise})) > 0"
+
+
 def limits(*steps: tuple[float, str], base: str = GREEN) -> Json:
     """Colours by value: `base` below the first step, then each step's colour from its value on."""
     return {

@@ -21,6 +21,7 @@ from panels import (
     heatmap,
     limits,
     lines,
+    newly_counted,
     stat,
     table,
     unit,
@@ -231,8 +232,7 @@ def _answers() -> Section:
                 "What people were told, most frequent first. The reasons are those of the API; an error is not always"
                 " a failed turn.",
                 Query(
-                    f"sort_desc(round(sum by (reason) (increase(parley_gateway_errors_total{_GATEWAY}[$__range])))"
-                    " > 0)"
+                    f"sort_desc({newly_counted('reason', f'parley_gateway_errors_total{_GATEWAY}', '$__range')})"
                 ),
                 columns={"reason": "What went wrong", "Value": "How often"},
                 overrides=[
@@ -245,9 +245,15 @@ def _answers() -> Section:
             ),
             lines(
                 "Errors over time",
-                "Errors a minute by reason. A step up at one moment: what was changed then?",
-                [Query(_a_minute("reason", "parley_gateway_errors_total"), "{{reason}}")],
-                scale=Scale("suffix: a minute"),
+                "How many errors there were within the time chosen above as Over, before each moment, by reason. A step"
+                " up: what was changed then?",
+                [
+                    Query(
+                        newly_counted("reason", f"parley_gateway_errors_total{_GATEWAY}", "$window"),
+                        "{{reason}}",
+                    )
+                ],
+                scale=Scale("short"),
                 is_stacked=True,
                 size=(8, 8),
             ),

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -182,6 +183,30 @@ async def test_every_panel_can_be_drawn_and_the_important_ones_have_something_to
             await asyncio.sleep(1)
     print(f"panels with a query that has nothing to show: {sorted(empty)}")
     assert not empty & MUST_HAVE_DATA
+
+
+async def test_one_failed_turn_is_told_in_words_and_wakes_nobody(watched: Watched) -> None:
+    prometheus = watched.prometheus
+    [errors] = [each for each in panel_queries() if each.panel == "Errors in the time shown"]
+    async with conversing(watched.stack.gateway, has_microphone=False) as person:
+        await person.conversation.send_text("break")
+        assert (await person.reply()).outcome == events_pb2.REPLY_OUTCOME_FAILED
+    assert await until(prometheus, "parley:turns_failed:count_1h", lambda count: count > 0) == 1
+    # Of the few turns so far that is far more than may fail.
+    assert await until(prometheus, "parley:turns_failed:ratio_1h", lambda ratio: ratio > 0) > 14.4 * 0.005
+    told = await asyncio.to_thread(prometheus.query, errors.expression)
+    assert {sample["metric"]["reason"]: float(sample["value"][1]) for sample in told} == {"UPSTREAM_CUT": 1}
+    seen_at = datetime.now(UTC)
+
+    def last_look() -> datetime:
+        groups = prometheus.get("rules", type="alert")["groups"]
+        [alert] = [rule for group in groups for rule in group["rules"] if rule["name"] == "ParleyTurnsFail"]
+        assert alert["state"] == "inactive"
+        return datetime.fromisoformat(alert["lastEvaluation"].partition(".")[0].rstrip("Z") + "+00:00")
+
+    async with asyncio.timeout(PATIENCE_S):
+        while await asyncio.to_thread(last_look) <= seen_at:
+            await asyncio.sleep(0.5)
 
 
 async def test_every_variable_offers_choices(watched: Watched) -> None:
