@@ -10,20 +10,34 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
+from parley_servicekit.reasons import OTHER, REASONS
+from support.hostile_requests import send_everywhere
 from support.person import conversing
 from support.scripted_stack import ANSWER, HEARD
 from support.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SECRET = "pistachio zeppelin"
+# Of ours and prometheus-client's, after everything that the tests of this folder do to a stack.
+SERIES_MAX_COUNT = {"gateway": 320, "asr": 200, "llm": 200, "tts": 170}
+Series = tuple[str, frozenset[tuple[str, str]]]
 
 
-def fetch(url: str) -> tuple[int, str]:
+def fetch(url: str, accept: str = "") -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers={"Accept": accept}), timeout=5
+        ) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+async def counted(stack: Stack, process: str) -> dict[Series, float]:
+    """Every series of a process and its value."""
+    _, page = await asyncio.to_thread(fetch, stack.metrics[process])
+    samples = [each for family in text_string_to_metric_families(page) for each in family.samples]
+    return {(each.name, frozenset(each.labels.items())): each.value for each in samples}
 
 
 async def test_what_people_say_reaches_neither_logs_nor_metrics(scripted: Stack) -> None:
@@ -41,26 +55,123 @@ async def test_what_people_say_reaches_neither_logs_nor_metrics(scripted: Stack)
             assert text not in metrics, f"{name} counts what people say"
 
 
-async def test_a_turn_shows_up_in_the_gateways_metrics(scripted: Stack) -> None:
-    async def replies() -> float:
-        _, text = await asyncio.to_thread(fetch, scripted.metrics["gateway"])
-        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        stages = {
-            each.labels["stage"] for each in samples if each.name == "parley_gateway_stage_seconds_count"
-        }
-        assert stages in (
-            set(),
-            {"endpointing", "asr.final", "llm.first_token", "tts.first_audio", "playback.first_audio"},
-        )
-        return sum(
-            each.value for each in samples if each.name == "parley_gateway_voice_to_voice_seconds_count"
-        )
+async def test_a_spoken_turn_shows_up_in_the_metrics_of_all_four(scripted: Stack) -> None:
+    before = {name: await counted(scripted, name) for name in scripted.metrics}
+    async with conversing(scripted.gateway) as person:
+        await person.say("question")
+        ended = await person.reply()
+    after = {name: await counted(scripted, name) for name in scripted.metrics}
 
-    before = await replies()
+    def more(process: str, name: str, **labels: str) -> float:
+        series = (f"parley_{process}_{name}", frozenset(labels.items()))
+        return after[process][series] - before[process].get(series, 0.0)
+
+    assert more("gateway", "turns_total", outcome="answered") == 1
+    assert more("gateway", "replies_total", outcome="completed") == 1
+    assert more("gateway", "voice_to_voice_seconds_count") == 1
+    assert more("gateway", "heard_ratio_sum") == pytest.approx(1)
+    assert more("gateway", "store_append_seconds_count") > 0
+    stages = [
+        more("gateway", "stage_seconds_sum", stage=stage)
+        for stage in (
+            "endpointing",
+            "asr.final",
+            "llm.first_token",
+            "tts.first_audio",
+            "playback.first_audio",
+        )
+    ]
+    voice_to_voice_s = more("gateway", "voice_to_voice_seconds_sum")
+    assert sum(stages) == pytest.approx(voice_to_voice_s, abs=0.01)
+    assert voice_to_voice_s == pytest.approx(ended.latency.voice_to_voice.ToNanoseconds() / 1e9, abs=0.001)
+    assert more("asr", "utterances_total", outcome="text") == 1
+    assert more("asr", "final_seconds_count") == 1
+    assert more("llm", "requests_total", outcome="completed", reason="") == 1
+    assert more("llm", "queue_wait_seconds_count") == 1
+    assert more("llm", "tokens_per_second_count") == 1
+    assert more("tts", "requests_total", outcome="completed", reason="") == 1
+    assert more("tts", "first_audio_seconds_count") == 1
+
+
+async def test_every_process_tells_its_build_its_room_and_how_late_its_loop_is(scripted: Stack) -> None:
+    rooms = {
+        "gateway": "session_slots",
+        "asr": "stream_slots",
+        "llm": "answer_slots",
+        "tts": "stream_slots",
+    }
+    for process, room in rooms.items():
+        values = await counted(scripted, process)
+        totals: dict[str, float] = {}
+        for (name, _), value in values.items():
+            totals[name] = totals.get(name, 0.0) + value
+        assert totals[f"parley_{process}_build_info"] == 1
+        assert totals[f"parley_{process}_event_loop_lag_seconds_count"] > 0
+        assert totals[f"parley_{process}_{room}"] > 0
+        assert totals["process_cpu_seconds_total"] > 0
+    gateway = await counted(scripted, "gateway")
+    for service in ("asr", "llm", "tts"):
+        assert gateway["parley_gateway_upstream_up", frozenset({("service", service)})] == 1
+    assert gateway["parley_gateway_is_draining", frozenset()] == 0
+    assert gateway["parley_gateway_store_queued_events", frozenset()] == 0
+
+
+async def test_nothing_that_clients_send_becomes_a_label(scripted: Stack) -> None:
+    before = {name: set(await counted(scripted, name)) for name in scripted.metrics}
+    markers = ["mallory1", "mallory2"]
+    sent_count = await send_everywhere(scripted.gateway, markers[0])
+    assert sent_count > 50
+    await send_everywhere(scripted.gateway, f'{markers[1]}"}} 1\n# EOF\nparley_{{evil="1"}} ☃')
     async with conversing(scripted.gateway, has_microphone=False) as person:
-        await person.conversation.send_text("hello")
+        await person.conversation.send_text(f"hello {markers[0]}")
         await person.reply()
-    assert await replies() == before + 1
+    for name, series_before in before.items():
+        _, page = await asyncio.to_thread(fetch, scripted.metrics[name])
+        assert "mallory" not in page and "evil" not in page, f"{name} shows what a client sent"
+        series = set(await counted(scripted, name))
+        added = {labels for _, labels in series - series_before}
+        assert all("reason" in dict(labels) for labels in added), f"{name} has new series: {added}"
+        reasons = {dict(labels).get("reason", "") for _, labels in series}
+        assert reasons <= REASONS | {OTHER, ""}, f"{name} has reasons of strangers"
+        assert len(series) <= SERIES_MAX_COUNT[name]
+
+
+async def test_open_metrics_are_served_to_who_asks(scripted: Stack) -> None:
+    for url in scripted.metrics.values():
+        _, page = await asyncio.to_thread(fetch, url, "application/openmetrics-text;version=1.0.0")
+        assert page.endswith("# EOF\n")
+
+
+async def test_a_turn_goes_well_while_the_metrics_port_is_abused(scripted: Stack) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        abuses = [
+            tasks.create_task(abuse(url, request), name=f"abuse.{name}")
+            for name, url in scripted.metrics.items()
+            for request in (
+                b"GET /metrics HTTP/1.1\r\n\r\n",
+                b"GET /../../etc/passwd HTTP/1.1\r\n\r\n",
+                b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 100_000,
+                b"GET /metrics",
+            )
+        ]
+        async with conversing(scripted.gateway) as person:
+            await person.say("question")
+            ended = await person.reply()
+        for each in abuses:
+            each.cancel()
+    assert ended.outcome == 1
+    for name, url in scripted.metrics.items():
+        assert (await asyncio.to_thread(fetch, url))[0] == 200, name
+
+
+async def abuse(url: str, request: bytes) -> None:
+    """Send a request on one connection after the other, and never read."""
+    host, _, port = url.removeprefix("http://").removesuffix("/metrics").partition(":")
+    while True:
+        _reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request)
+        await asyncio.sleep(0.005)
+        writer.transport.abort()
 
 
 async def test_every_process_logs_json_lines_with_its_name(scripted: Stack) -> None:
