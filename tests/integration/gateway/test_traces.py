@@ -239,10 +239,10 @@ async def test_a_collector_that_refuses_or_hangs_changes_nothing_for_people(tmp_
                 assert total_ms(ended.latency) < 2000
                 await collector.until(lambda before=before: collector.export_count > before)
             began_s = asyncio.get_running_loop().time()
-        # Ctrl-C, and all four have ended by themselves although the collector still hangs.
-        assert asyncio.get_running_loop().time() - began_s < 8
+        # The collector still hangs. The processes end in two steps; who waited for it would be killed after 12 s.
+        assert asyncio.get_running_loop().time() - began_s < 12
     for name in stack.metrics:
         lines = [json.loads(line) for line in stack.logs(name).splitlines()]
         assert "process.stopped" in [line["event"] for line in lines], name
         assert len([line for line in lines if line["event"] == "traces.not_taken"]) <= 1, name
-        assert not [line for line in lines if "opentelemetry" in str(line.get("logger"))], name
+        assert not [line for line in lines if line["event"] == "library.message"], name

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -313,6 +314,30 @@ def test_a_collector_that_refuses_is_told_of_once() -> None:
     traces.close()
     assert exporter.span_count == 1000
     assert [json.loads(line)["event"] for line in written.getvalue().splitlines()] == ["traces.not_taken"]
+
+
+class _Hanging(SpanExporter):
+    def __init__(self) -> None:
+        self.is_exporting = threading.Event()
+        self.is_shut_down = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.is_exporting.set()
+        self.is_shut_down.wait(60)
+        return SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self.is_shut_down.set()
+
+
+def test_a_collector_that_hangs_is_given_up_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    exporter = _Hanging()
+    traces = ExportedTraces("parley-asr", exporter)
+    traces.start("span").end()
+    assert exporter.is_exporting.wait(10)
+    traces.close()
+    assert exporter.is_shut_down.is_set()
 
 
 def test_spans_beyond_the_queue_are_dropped_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
