@@ -64,9 +64,7 @@ async def run(bench: Bench) -> Findings:
             await asyncio.sleep(every_s)
         records = await load.records()
     turns = [turn for record in records for turn in record.turns]
-    return findings(
-        samples, shape.session_count, len(turns), sum(turn.outcome != "COMPLETED" for turn in turns)
-    )
+    return findings(samples, shape.session_count, len(turns), sum(turn.outcome == "FAILED" for turn in turns))
 
 
 def plan_shape(length_s: float) -> PlanShape:
@@ -138,7 +136,7 @@ def findings(
             f" ({', '.join(f'{name} {count:+d}' for name, count in grown.items())})",
         ),
         "soak_cpu_ratio": _cpu_figure(kept["gateway"], session_count),
-        "soak_failed_turns": count_figure(failed_count, turn_count, "turns without a whole reply"),
+        "soak_failed_turns": count_figure(failed_count, turn_count, "turns whose reply failed"),
     }
     lag = _lag_figure(kept["gateway"])
     if lag is not None:
