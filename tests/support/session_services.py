@@ -30,6 +30,7 @@ class RecognitionDouble:
 
     request: ListeningRequest
     is_frozen: bool = False
+    is_slow: bool = False
     is_closed: bool = False
     received: list[Audio | str] = field(default_factory=list)
     traceparents: list[str] = field(default_factory=list)
@@ -45,6 +46,12 @@ class RecognitionDouble:
 
     async def send(self, audio: Audio) -> None:
         await self._take(audio)
+
+    def send_now(self, audio: Audio) -> bool:
+        if self.is_frozen or self.is_slow:
+            return False
+        self.received.append(audio)
+        return True
 
     def belongs_to(self, traceparent: str) -> None:
         self.traceparents.append(traceparent)

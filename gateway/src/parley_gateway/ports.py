@@ -194,6 +194,9 @@ class RecognitionStream(Protocol):
     async def send(self, audio: Audio) -> None:
         """Pass audio on; waits while the recogniser holds back."""
 
+    def send_now(self, audio: Audio) -> bool:
+        """Pass audio on if that needs no waiting. False: nothing was done, `send` would wait."""
+
     def belongs_to(self, traceparent: str) -> None:
         """What is being said belongs to this W3C trace; told with what is sent next."""
 

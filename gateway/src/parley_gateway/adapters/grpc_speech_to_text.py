@@ -9,6 +9,7 @@ import grpc.aio
 from parley.asr.v1 import recognition_options_pb2 as options_pb2
 from parley.asr.v1 import recognition_service_pb2 as asr_pb2
 from parley.asr.v1.recognition_service_pb2_grpc import RecognitionServiceStub
+from parley.audio.v1 import audio_pb2
 from parley_gateway import wire
 from parley_gateway.ports import (
     Audio,
@@ -24,8 +25,11 @@ from parley_gateway.ports import (
 )
 from parley_gateway.service_calls import STREAM_DEADLINE_S, first_response, responses, writing
 from parley_servicekit.grpc_faults import fault_from_status
+from parley_servicekit.link_call import LinkCall
 
 _SERVICE = "asr"
+# Less than a sample at any rate; sums of durations are not exact.
+_CONTIGUOUS_MS = 0.01
 _Request = asr_pb2.StreamingRecognizeRequest
 
 
@@ -53,11 +57,20 @@ class GrpcRecognitionStream:
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        self._link_call = call if isinstance(call, LinkCall) else None
         self._traceparent = ""
+        self._end_ms = 0.0
 
     async def send(self, audio: Audio) -> None:
         """See RecognitionStream.send."""
-        await self._write(_Request(audio=wire.audio_to_wire(audio)))
+        await self._write(self._request(audio))
+
+    def send_now(self, audio: Audio) -> bool:
+        """See RecognitionStream.send_now."""
+        if self._link_call is None or not self._link_call.can_write:
+            return False
+        self._link_call.write_now(self._traced(self._request(audio)))
+        return True
 
     def belongs_to(self, traceparent: str) -> None:
         """See RecognitionStream.belongs_to."""
@@ -79,9 +92,20 @@ class GrpcRecognitionStream:
                 yield event
 
     async def _write(self, request: _Request) -> None:
+        await writing(_SERVICE, self._call, self._call.write(self._traced(request)))
+
+    def _request(self, audio: Audio) -> _Request:
+        """Without its offset where it follows what was sent before, which is nearly always."""
+        chunk = audio_pb2.AudioChunk(packets=audio.packets)
+        if abs(audio.start_offset_ms - self._end_ms) > _CONTIGUOUS_MS:
+            chunk.start_offset.CopyFrom(wire.duration(audio.start_offset_ms))
+        self._end_ms = audio.start_offset_ms + audio.duration_ms
+        return _Request(audio=chunk)
+
+    def _traced(self, request: _Request) -> _Request:
         if self._traceparent:
             request.traceparent, self._traceparent = self._traceparent, ""
-        await writing(_SERVICE, self._call, self._call.write(request))
+        return request
 
 
 def _config(request: ListeningRequest) -> asr_pb2.StreamingRecognitionConfig:

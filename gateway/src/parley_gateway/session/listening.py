@@ -75,7 +75,8 @@ class Listening:
         self._waiting_bytes = 0
         self._has_work = asyncio.Event()
         self._has_room = asyncio.Event()
-        self._is_open = False
+        self._stream: RecognitionStream | None = None
+        self._is_sending = False
         self._places = StreamPlaces(bridges_gaps=request.is_manual)
         self._is_final_due = False
         self._is_final_void = False
@@ -83,21 +84,20 @@ class Listening:
 
     async def hear(self, audio: Audio) -> None:
         """Pass input audio on; waits while the recogniser holds back, for at most 5 s, and drops it then."""
-        try:
-            async with asyncio.timeout(_STALL_S):
-                while self._is_open and self._waiting_bytes >= _WAITING_MAX_BYTES:
-                    self._has_room.clear()
-                    await self._has_room.wait()
-        except TimeoutError:
+        if self._waiting_bytes >= _WAITING_MAX_BYTES and not await self._gets_room():
             return
-        if self._is_open:
-            self._waiting_bytes += _size_bytes(audio)
-            self._put(audio)
+        if self._stream is None:
+            return
+        placed = self._places.placed_audio(audio)
+        # Without a detour through the sending task, 50 times a second and session, unless something is to wait for.
+        if self._waiting or self._is_sending or not self._stream.send_now(placed):
+            self._waiting_bytes += _size_bytes(placed)
+            self._put(placed)
 
     def finish_utterance(self) -> bool:
         """End the utterance: a final `Heard` follows, or UtteranceFailed. False: recognition is away, nothing does."""
         self._put(_Request.FINISH)
-        return self._is_open
+        return self._stream is not None
 
     def discard_utterance(self) -> None:
         """Forget the utterance."""
@@ -144,17 +144,28 @@ class Listening:
         # A stream counts its offsets from its own first sample; nothing that waited for the one before is for it.
         self._places = StreamPlaces(bridges_gaps=self._request.is_manual)
         self._is_final_due = self._is_final_void = False
-        self._is_open = True
+        self._stream = stream
         return stream
 
     def _close(self) -> None:
-        self._is_open = False
+        self._stream = None
         self._waiting.clear()
         self._waiting_bytes = 0
         self._has_room.set()
 
+    async def _gets_room(self) -> bool:
+        """Wait until less is waiting; False when that takes too long."""
+        try:
+            async with asyncio.timeout(_STALL_S):
+                while self._waiting_bytes >= _WAITING_MAX_BYTES:
+                    self._has_room.clear()
+                    await self._has_room.wait()
+        except TimeoutError:
+            return False
+        return True
+
     def _put(self, item: Audio | _Request | _Trace) -> None:
-        if self._is_open:
+        if self._stream is not None:
             self._waiting.append(item)
             self._has_work.set()
 
@@ -185,18 +196,21 @@ class Listening:
                 self._has_work.clear()
                 await self._has_work.wait()
             item = self._waiting.popleft()
+            self._is_sending = True
             try:
                 async with asyncio.timeout(_STALL_S):
                     await self._send_one(stream, item)
             except TimeoutError:
                 raise Fault.unavailable("ASR_STALLED", "the asr service takes no more audio") from None
+            finally:
+                self._is_sending = False
 
     async def _send_one(self, stream: RecognitionStream, item: Audio | _Request | _Trace) -> None:
         match item:
             case Audio():
                 self._waiting_bytes -= _size_bytes(item)
                 self._has_room.set()
-                await stream.send(self._places.placed_audio(item))
+                await stream.send(item)
             case _Trace():
                 stream.belongs_to(item.traceparent)
             case _Request.FINISH:

@@ -42,7 +42,7 @@ class StreamPlaces:
         start_ms = stream_from_ms + audio.start_offset_ms - session_from_ms
         self._stream_end_ms = start_ms + audio.duration_ms
         self._session_end_ms = audio.start_offset_ms + audio.duration_ms
-        return replace(audio, start_offset_ms=start_ms)
+        return Audio(audio.packets, start_ms, audio.duration_ms)
 
     def placed(self, event: RecognitionEvent) -> RecognitionEvent:
         """The event with offsets from the session's first sample."""

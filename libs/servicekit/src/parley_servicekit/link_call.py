@@ -106,6 +106,15 @@ class LinkCall:
 
     # What a caller does.
 
+    @property
+    def can_write(self) -> bool:
+        """Whether `write` would not wait, and `write_now` may be called."""
+        return self._status is None and not self._is_half_closed and self._stream.can_send
+
+    def write_now(self, request: Any) -> None:
+        """Send a request while `can_write`. Raises Fault MESSAGE_TOO_LONG."""
+        self._stream.send(self._serialized(request))
+
     def begin_with(self, request: Any) -> None:
         """Send the only request of a fresh call."""
         try:

@@ -24,6 +24,11 @@ class LinkStream:
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
 
+    @property
+    def can_send(self) -> bool:
+        """Whether there is credit for a message."""
+        return self._flow.can_send
+
     async def read(self) -> bytes | None:
         """The next message; None after the last one."""
         flow = self._flow
