@@ -42,12 +42,12 @@ VIEW = View(
     session_count=23,
     session_slot_count=64,
     is_draining=False,
-    refused_sessions=Counts({"": 1}, {"": 4}),
+    refused_sessions=Counts({"total": 1}, {"total": 4}),
     turns=Counts({"answered": 31, "cancelled": 0}, {"answered": 900, "cancelled": 7}),
     replies=Counts({"completed": 28, "interrupted": 3}, {"completed": 800, "interrupted": 107}),
     barge_ins=NOTHING,
     errors=Counts({"LLM_UNAVAILABLE": 2}, {"LLM_UNAVAILABLE": 2}),
-    underruns=Counts({"": 0}, {"": 5}),
+    underruns=Counts({"total": 0}, {"total": 5}),
     heard_ratio_mean=0.97,
     latency_last_minute=LATENCY,
     latency_since_start=LATENCY,
@@ -90,7 +90,7 @@ def test_figures_stand_beside_their_names() -> None:
     assert "p50 640 ms   p95 1300 ms   31 spoken turns, last minute" in line_of("voice to voice", lines)
     asr = line_of("asr", lines).split("  ")
     assert [each.strip() for each in asr if each] == [
-        "asr", "2 h", "12 %", "310 MB", "1.3 ms", "23/64", "2", "12 ms", "rtf 0.05",
+        "asr", "2 h", "12 %", "310 MB", "1.3 ms", "23/64", "2", "12 ms", "rtf 0.052",
     ]  # fmt: skip
     assert "asr up · llm away   store up · queued 0 · append p95 4 ms" in line_of("upstreams", lines)
 
@@ -116,6 +116,12 @@ def test_before_the_first_turn_it_says_so() -> None:
 def test_without_a_turn_in_the_last_minute_those_since_the_start_are_shown() -> None:
     lines = drawn(replace(VIEW, latency_last_minute=None))
     assert "31 spoken turns, since start" in line_of("voice to voice", lines)
+
+
+def test_when_watching_has_just_begun_it_says_what_the_figures_cover() -> None:
+    lines = drawn(replace(VIEW, window_s=7.9))
+    assert "31 spoken turns, last 8 s" in line_of("voice to voice", lines)
+    assert not any("last minute" in line for line in lines)
 
 
 def test_a_process_that_is_down_says_what_to_do_instead_of_figures() -> None:

@@ -118,8 +118,8 @@ def test_sessions_upstreams_and_store(processes: Processes) -> None:
     processes.scrape(1.0)
     view = processes.view()
     assert (view.session_count, view.session_slot_count, view.is_draining) == (7, 64, True)
-    assert view.refused_sessions.since_start == {"": 3}
-    assert view.underruns.since_start == {"": 2}
+    assert view.refused_sessions.since_start == {"total": 3}
+    assert view.underruns.since_start == {"total": 2}
     assert view.upstreams == {"asr": True, "llm": False, "tts": False}
     assert view.heard_ratio_mean == 0.5
     assert (view.is_store_degraded, view.store_queued_event_count) == (True, 41)

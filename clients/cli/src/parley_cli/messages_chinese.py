@@ -26,6 +26,7 @@ CHINESE = {
     "stage_tts.first_audio": "合成第一个短语",
     "stage_playback.first_audio": "送到你耳边",
     "top_last_minute": "最近一分钟",
+    "top_last_seconds": "最近 {seconds} 秒",
     "top_since_start": "启动以来",
     "top_sessions": "会话",
     "top_of": "/",

@@ -26,6 +26,7 @@ ENGLISH = {
     "stage_tts.first_audio": "first phrase spoken",
     "stage_playback.first_audio": "on its way to you",
     "top_last_minute": "last minute",
+    "top_last_seconds": "last {seconds} s",
     "top_since_start": "since start",
     "top_sessions": "sessions",
     "top_of": "of",

@@ -1,5 +1,6 @@
 """Draws a `View` as lines of text for a terminal of any size from 80 by 24 up. Pure. Used by `parley top`."""
 
+import math
 from collections.abc import Mapping
 
 from rich.text import Text
@@ -7,6 +8,7 @@ from rich.text import Text
 from parley_cli.messages import message
 from parley_cli.screen import in_cells, printable
 from parley_cli.watching.figures import MISSING, percent, total, whole
+from parley_cli.watching.history import WINDOW_S
 from parley_cli.watching.process_table import process_lines, upstream_line
 from parley_cli.watching.view import Counts, LatencyView, View
 from parley_cli.waterfall import BUDGET_MS, P95_GOAL_MS, axis, bars, milliseconds
@@ -60,7 +62,7 @@ def _activity(view: View, width: int) -> list[Text]:
     second = min(width - _SECOND_COLUMN_CELLS, _SECOND_COLUMN_AT_MOST)
     heading = Text(" " + in_cells("", _LABEL_CELLS), "dim")
     if has_window:
-        heading.append(in_cells(message("top_last_minute"), second - _LABEL_CELLS - 1))
+        heading.append(in_cells(_last_minute(view), second - _LABEL_CELLS - 1))
     heading.append(message("top_since_start"))
     rows = [heading]
     named: tuple[tuple[str, Counts], ...] = (
@@ -82,6 +84,12 @@ def _activity(view: View, width: int) -> list[Text]:
     return [_sessions(view, width), *rows]
 
 
+def _last_minute(view: View) -> str:
+    """What the figures of the last minute really cover: less, when the watching has just begun."""
+    seconds = round(view.window_s)
+    return message("top_last_minute") if seconds >= WINDOW_S else message("top_last_seconds", seconds=seconds)
+
+
 def _sessions(view: View, width: int) -> Text:
     refused = view.refused_sessions.last_minute if view.has_window else view.refused_sessions.since_start
     underruns = view.underruns.last_minute if view.has_window else view.underruns.since_start
@@ -98,7 +106,7 @@ def _sessions(view: View, width: int) -> Text:
     if slots:
         row.append(f" {message('top_of')} {whole(slots)}  ")
         cells = max(0, min(_SLOT_BAR_CELLS, width - row.cell_len - asides.cell_len - 1))
-        filled = round(min(1.0, count / slots) * cells)
+        filled = min(cells, math.ceil(count / slots * cells))  # one session is to be seen, too
         row.append("█" * filled, "red" if count >= slots else "green").append("░" * (cells - filled), "dim")
     return row.append(asides)
 
@@ -135,8 +143,7 @@ def _latency(view: View, width: int) -> list[Text]:
     if latency is None:
         is_told = view.session_count is not None
         return [heading, Text(f" {message('top_no_turn_yet') if is_told else MISSING}", "dim")]
-    is_recent = view.latency_last_minute is not None
-    period = message("top_last_minute" if is_recent else "top_since_start")
+    period = _last_minute(view) if view.latency_last_minute else message("top_since_start")
     heading.append("   p50 ").append(*_judged(latency.p50_ms, BUDGET_MS))
     heading.append("   p95 ").append(*_judged(latency.p95_ms, P95_GOAL_MS)).append("   ")
     heading.append(message("top_turns_in", count=latency.turn_count, period=period), "dim")

@@ -55,7 +55,7 @@ def _figures(process: ProcessView) -> tuple[tuple[str, str], ...]:
     is_full = busy is not None and slots is not None and busy >= slots > 0
     speed, is_slow = MISSING, False
     if process.real_time_factor_p50 is not None:
-        speed, is_slow = f"rtf {process.real_time_factor_p50:.2f}", process.real_time_factor_p50 >= 1
+        speed, is_slow = f"rtf {process.real_time_factor_p50:.2g}", process.real_time_factor_p50 >= 1
     elif process.tokens_per_second_p50 is not None:
         speed = f"{process.tokens_per_second_p50:.0f} tok/s"
     return (

@@ -32,12 +32,12 @@ class Samples:
         return sum(values) if values else None
 
     def by(self, name: str, label: str) -> dict[str, float] | None:
-        """Values by one label; None when there is no such metric."""
+        """Values by one label, `total` for those that lack it; None when there is no such metric."""
         if name not in self.series:
             return None
         found: dict[str, float] = {}
         for labels, value in self.series[name]:
-            key = labels.get(label, "")
+            key = labels.get(label, "total")
             found[key] = found.get(key, 0.0) + value
         return found
 
