@@ -29,7 +29,7 @@ _OUTPUT_HZ = 24_000
 _SILENCE_MAX = 32
 # What the gateway may send ahead of playing; only what lies beyond it is paced.
 _LEAD_MS = 300.0
-_READY_S, _FAREWELL_S = 15.0, 5.0
+_READY_S, _FAREWELL_S = 15.0, 15.0
 # Every tenth frame of its own tells how late a client is; all of them would be many in an hour.
 _LATENESS_EVERY_COUNT = 10
 _STAGES = ("endpointing", "asr_final", "llm_first_token", "tts_first_audio", "playback_first_audio")
@@ -91,7 +91,7 @@ class Person:
                 self._take(response, time.monotonic())
         self.is_settled.set()
         problem: grpc.aio.AioRpcError | None = None
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(None) as patience:
+        async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as tasks:
             speaking = tasks.create_task(self._speak(call, patience), name="person.speak")
             try:
                 while (response := await call.read()) is not grpc.aio.EOF:
@@ -101,6 +101,8 @@ class Person:
             speaking.cancel()
         if problem is not None:
             raise problem
+        if self.record.sent_frame_count < self._plan.frame_count:
+            self.record.ended_by = "HUNG_UP"
 
     async def _speak(self, call: Any, patience: asyncio.Timeout) -> None:
         """Send every frame when its last sample has been recorded; then leave."""
@@ -164,7 +166,7 @@ class Person:
                 self.record.errors.append(fault_from_status(response.error.status).reason)
 
     def _take_turn(self, committed: events_pb2.TurnCommitted, at_s: float) -> None:
-        """A commit belongs to the oldest turn that has been spoken to its end and not been committed yet."""
+        """A commit belongs to the last turn that has been spoken to its end and not been committed yet."""
         turn = self._turns_by_id.get(committed.turn_id)
         if turn is None:
             waiting = [each for each in self.record.turns if each.speech_end_at_s and not each.committed_at_s]

@@ -23,7 +23,7 @@ TITLE = "Sessions per core, and memory of an idle one"
 ORDER = 20
 _CYCLE_MS, _REPLY_MS = 9600, 2880
 _FIRST_COUNT, _GROWTH = 20, 2.0
-_LARGEST_COUNT = 1000
+_SMALLEST_COUNT, _LARGEST_COUNT = 5, 1000
 # From here on a core counts as full, a client as too late to judge others, and reply audio as broken up.
 _FULL_SHARE = 0.95
 _CLIENT_LATE_MS = 50.0
@@ -80,7 +80,7 @@ async def run(bench: Bench) -> Findings:
 
 
 async def _ramp(bench: Bench) -> list[Step]:
-    """Steps with growing loads, the last one (or two) of which were not held."""
+    """Steps with growing loads until one is not held; on a machine that does not hold the first one, shrinking ones."""
     steps: list[Step] = []
     count = _FIRST_COUNT
     while True:
@@ -90,12 +90,15 @@ async def _ramp(bench: Bench) -> list[Step]:
             f"{count} sessions: gateway {step.gateway_cores:.2f} core, {step.per_core:.0f} sessions per core,"
             f" frames p99 {step.frame_lateness_p99_ms:.0f} ms late{'; ' + step.limit if step.limit else ''}"
         )
-        if step.limit or count >= _LARGEST_COUNT:
+        if step.limit and count <= _FIRST_COUNT and count >= _SMALLEST_COUNT:
+            count //= 2
+        elif step.limit or count >= _LARGEST_COUNT or count < _FIRST_COUNT:
             break
-        # Not further than the gateway's core will carry at this cost, or the step would only show that it does not.
-        count = max(round(count * 1.15), min(round(count * _GROWTH), round(step.per_core * 0.85)))
+        else:
+            # Not further than the gateway's core carries at this cost, or the step would only show that it does not.
+            count = max(round(count * 1.15), min(round(count * _GROWTH), round(step.per_core * 0.85)))
     held_count = max((step.session_count for step in steps if not step.limit), default=0)
-    if held_count and not bench.is_short:
+    if held_count >= _FIRST_COUNT and step.limit and not bench.is_short:
         steps.append(await _hold(bench, (held_count + count) // 2))
     return sorted(steps, key=lambda step: step.session_count)
 
