@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import urllib.error
 import urllib.request
 
@@ -91,6 +93,48 @@ async def test_a_spoken_turn_shows_up_in_the_metrics_of_all_four(scripted: Stack
     assert more("llm", "tokens_per_second_count") == 1
     assert more("tts", "requests_total", outcome="completed", reason="") == 1
     assert more("tts", "first_audio_seconds_count") == 1
+
+
+async def test_a_broken_reply_is_a_failed_turn_with_its_reason_and_an_interrupted_one_a_barge_in(
+    scripted: Stack,
+) -> None:
+    before = await counted(scripted, "gateway")
+    async with conversing(scripted.gateway, has_microphone=False) as person:
+        await person.conversation.send_text("break")
+        await person.reply(1)
+        await person.conversation.send_text(" ")
+        await person.wait_for("error", count=2)
+        await person.conversation.send_text("long")
+        await person.wait_for("reply_audio", lambda each: each.reply_audio.reply_id == 2, count=5)
+        await person.conversation.interrupt()
+        await person.reply(2)
+    after = await counted(scripted, "gateway")
+
+    def more(name: str, **labels: str) -> float:
+        series = (f"parley_gateway_{name}", frozenset(labels.items()))
+        return after[series] - before.get(series, 0.0)
+
+    assert more("turns_total", outcome="failed") == 1
+    assert more("turns_total", outcome="answered") == 1
+    assert more("errors_total", reason="UPSTREAM_CUT") == 1
+    assert more("errors_total", reason="TEXT_EMPTY") == 1
+    assert more("barge_ins_total", cause="interrupt") == 1
+    assert more("voice_to_voice_seconds_count") == 0, "nobody spoke"
+
+
+async def test_a_service_that_hangs_is_not_up_until_it_goes_on(scripted: Stack) -> None:
+    async def until_up(is_up: float) -> None:
+        series = ("parley_gateway_upstream_up", frozenset({("service", "llm")}))
+        async with asyncio.timeout(30):
+            while (await counted(scripted, "gateway"))[series] != is_up:
+                await asyncio.sleep(0.2)
+
+    os.kill(scripted.pids["llm"], signal.SIGSTOP)
+    try:
+        await until_up(0)
+    finally:
+        os.kill(scripted.pids["llm"], signal.SIGCONT)
+    await until_up(1)
 
 
 async def test_every_process_tells_its_build_its_room_and_how_late_its_loop_is(scripted: Stack) -> None:
