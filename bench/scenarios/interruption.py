@@ -91,13 +91,13 @@ async def run(bench: Bench) -> Findings:
 
 def plan_shape(*, is_short: bool) -> PlanShape:
     """Everybody's next turn begins while the reply to the one before is being played."""
-    session_count, turn_count = (8, 5) if is_short else (20, 30)
+    session_count, turn_count = (8, 4) if is_short else (20, 30)
     return PlanShape(
         session_count,
         turn_count,
         cycle_ms=4000,
         reply_ms=9000,
-        stagger_ms=4000,
+        stagger_ms=2000 if is_short else 4000,
         asr_final=Spread(20, 40),
         llm_first_token=Spread(40, 80),
         tts_first_audio=Spread(20, 60),
@@ -193,11 +193,12 @@ def _stall_figure(
 ) -> Figure:
     before: list[float] = []
     during: list[float] = []
+    engines_ms = {script.heard: script.engines_ms for script in plan.turns}
     for record in records:
         for turn in record.turns:
             if turn.voice_to_voice_ms is None or turn.speech_end_at_s is None:
                 continue
-            over_ms = turn.voice_to_voice_ms - END_SILENCE_MS - plan.turns[turn.index].engines_ms
+            over_ms = turn.voice_to_voice_ms - END_SILENCE_MS - engines_ms[turn.heard_text]
             into = during if stalled_at_s <= turn.speech_end_at_s <= stalled_at_s + _STALL_S else before
             into.append(over_ms)
     buffered_s = [stall.buffered_ms / 1000 for stall in stalls]

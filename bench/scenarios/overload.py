@@ -58,7 +58,7 @@ def plan_shape(session_count: int, *, is_short: bool) -> PlanShape:
         turn_count=2 if is_short else 15,
         cycle_ms=4000,
         reply_ms=900,
-        stagger_ms=4000,
+        stagger_ms=2000 if is_short else 4000,
         asr_final=Spread(20, 60),
         llm_first_token=Spread(80, 160),
         tts_first_audio=Spread(40, 80),

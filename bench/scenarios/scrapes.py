@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from bench.figures import Figure, count_figure, quantile, quantile_spread
 from bench.load import run_load, running_load
-from bench.plan import END_SILENCE_MS, Plan, PlanShape, Spread, engine_scripts, make_plan
+from bench.plan import Plan, PlanShape, Spread, engine_scripts, make_plan
 from bench.records import SessionRecord
 from bench.scenario import Bench, Findings, Plot
 from bench.stack import PROCESSES, Stack, running_stack
+from bench.turns import measured_turns
 
 TITLE = "Metrics and health ports under attack while people talk"
 ORDER = 55
@@ -175,21 +176,15 @@ async def _never_finish(address: str, index: int) -> None:
 
 
 def overheads_ms(plan: Plan, records: list[SessionRecord]) -> list[float]:
-    """Voice-to-voice of every turn − end silence − what the scripted engines take."""
-    return [
-        turn.voice_to_voice_ms - END_SILENCE_MS - plan.turns[turn.index].engines_ms
-        for record in records
-        for turn in record.turns
-        if turn.voice_to_voice_ms is not None
-    ]
+    """Of every turn that was answered to its end."""
+    return [turn.overhead_ms for turn in measured_turns(plan, records)]
 
 
 def _ratio_figure(
     plan: Plan, scraped: list[SessionRecord], quiet: list[SessionRecord], request_count: int
 ) -> Figure:
     with_ms, without_ms = (
-        [turn.voice_to_voice_ms or 0.0 for record in records for turn in record.turns]
-        for records in (scraped, quiet)
+        [turn.voice_to_voice_ms for turn in measured_turns(plan, records)] for records in (scraped, quiet)
     )
     without = quantile(without_ms, 0.95)
     low, high = quantile_spread(with_ms, 0.95)

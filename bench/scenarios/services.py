@@ -34,7 +34,7 @@ async def run(bench: Bench) -> Findings:
 
 async def _chat(bench: Bench) -> Findings:
     """Our service and the `ollama` package on the same server, which is a fake with a known pace."""
-    round_count, token_count, ask_count = (3, 60, 60) if bench.is_short else (7, 300, 400)
+    round_count, token_count, ask_count = (3, 50, 40) if bench.is_short else (7, 300, 400)
     async with fake_model_server("ollama") as fake:
         settings = {
             "ENGINE": "ollama",
@@ -175,7 +175,7 @@ def _ratios(delays: first_audio.Delays) -> list[float]:
 
 
 async def _hearing(bench: Bench) -> Findings:
-    minute_count, edge_count = (4, 2) if bench.is_short else (_HOUR_MINUTES, 5)
+    minute_count, edge_count = (3, 1) if bench.is_short else (_HOUR_MINUTES, 5)
     bench.say(f"asr service: {minute_count} minutes of one stream, as fast as it takes them")
     async with running_service("asr", _folder(bench, "asr"), {"ENGINE": "embedded"}) as asr:
         costs = await minute_costs(asr, minute_count, bench.say)

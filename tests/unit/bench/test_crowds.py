@@ -25,10 +25,13 @@ def test_the_ratio_is_that_of_the_slowest_twentieth() -> None:
     assert figure.n == 20
 
 
-def test_overhead_is_what_neither_end_silence_nor_engines_explain() -> None:
+def test_the_figure_of_scrapes_is_about_answered_turns_alone() -> None:
     plan = make_plan(1, scrapes.plan_shape(is_short=True))
     expected_ms = [END_SILENCE_MS + turn.engines_ms + 7 for turn in plan.turns]
-    assert scrapes.overheads_ms(plan, records(*expected_ms)) == [pytest.approx(7.0)] * len(plan.turns)
+    answered = records(*expected_ms)
+    for turn, script in zip(answered[0].turns, plan.turns, strict=False):
+        turn.heard_text, turn.outcome = script.heard, "COMPLETED"
+    assert scrapes.overheads_ms(plan, answered) == [pytest.approx(7.0)] * len(plan.turns)
 
 
 def test_requests_are_planned_from_the_seed_over_all_processes_with_a_tenth_of_wrong_paths() -> None:
