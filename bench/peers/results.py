@@ -1,7 +1,8 @@
 """Rounds of all contenders → figures and the plot. Pure; used by `bench.scenarios.peers`.
 
-A contender's id is `parley`, or a library's with `_tuned` for its best settings. Ratios are Parley ÷ library, taken
-within a round, since rounds alternate: below 1 Parley is cheaper or quicker.
+A contender's name is `parley`, or a library's with `_tuned` for its best settings. `harness` and `harness_tuned` are no
+contenders: they are what the process of a library costs without the library. Ratios are Parley ÷ library, taken within
+a round, since rounds alternate: below 1 Parley is cheaper or quicker.
 """
 
 import math
@@ -14,37 +15,46 @@ from bench.peers.record import Step
 from bench.scenario import Plot
 
 OURS = "parley"
-PLAIN = "plain"
+HARNESS = "harness"
+TUNED = "_tuned"
 
 Rounds = Mapping[str, Sequence[Round]]
-"""By contender, as many rounds each; `plain` is the harness without any library."""
+"""By contender, as many rounds each."""
+_Found = dict[str, Figure | None]
 
-_SETTING = (
-    "the library runs in one process on one core: no network hop, engines and people in the same process"
+_IN_PROCESS = "in one process on one core, no network hop, engines and people in the same process"
+_FOUR_PROCESSES = (
+    "four processes, the gateway on one core; three gRPC hops and the person's; people in another process"
 )
-_OURS_SETTING = (
-    "Parley's gateway on one core, three gRPC hops and the person's, people and engines in other processes"
-)
+_LOAD = f"at {COMPARED_SESSION_COUNT} sessions with reply audio 30 % of the time"
+_TURN = "one session, first reply audio − end of the person's speech − scripted delays"
+_GRID = "end silence taken off as well, speech ends on the grid of frames and windows"
+_PER_CORE = "1 ÷ CPU seconds per session-second at the largest load that was in time"
+_IN_TIME = "the largest number tried with p99 lateness of reply audio < 20 ms and no turn lost"
+_LOWER_BOUND = "a lower bound: no more were tried, or people and engines filled their core"
 
 
 def figures(rounds: Rounds) -> dict[str, Figure]:
-    """All figures, ratios first. Ids whose figure could not be measured are absent."""
-    libraries = [name for name in rounds if name not in (OURS, PLAIN)]
-    found: dict[str, Figure | None] = {}
+    """All figures, ratios first. Ids whose figure could not be measured in every round are absent."""
+    libraries = [name for name in rounds if name != OURS and not name.startswith(HARNESS)]
+    found: _Found = {}
     for name in libraries:
         found |= _ratios(name, rounds)
-    for name in (OURS, *libraries):
-        found |= _of_one(name, rounds)
+    found |= _ours(rounds[OURS])
+    for name in libraries:
+        found |= _turn(name, rounds[name], _IN_PROCESS) | _cpu(name, rounds)
+        found |= _capacity(name, rounds[name], _IN_PROCESS)
+    for name in (HARNESS, HARNESS + TUNED):
+        found |= _turn(name, rounds[name], f"no library; {_IN_PROCESS}") | _cpu(name, rounds)
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
 def capacity_plot(rounds: Rounds) -> Plot:
     """Lateness of reply audio over the number of sessions, the median of the rounds that got so far."""
-    series = {name: _curve(of) for name, of in rounds.items() if name != PLAIN}
     return Plot(
         "How late reply audio is as sessions are added, one process on one core",
         "line",
-        series,
+        {name: _curve(of) for name, of in rounds.items() if not name.startswith(HARNESS)},
         x_label="sessions",
         y_label="ms late (p99)",
         y_marks=((20, "in time"),),
@@ -55,105 +65,99 @@ def capacity_plot(rounds: Rounds) -> Plot:
 
 def versions_note(rounds: Rounds) -> str:
     """What was compared."""
-    told = {
-        f"{name} {version}"
-        for of in rounds.values()
-        for each in of
-        for name, version in each.versions.items()
-    }
+    every = [each.versions for of in rounds.values() for each in of]
+    told = {f"{name} {version}" for versions in every for name, version in versions.items()}
     return "Compared: " + ", ".join(sorted(told)) + "."
 
 
 def people_note(rounds: Rounds) -> str:
     """How late Parley's own people were: where they are, what they heard says little about the gateway."""
-    late_ms: dict[int, list[float]] = {}
+    late_ms: dict[int, float] = {}
     for each in rounds[OURS]:
         for step in each.steps:
-            late_ms.setdefault(step.session_count, []).append(step.sent_late_p99_ms)
-    told = ", ".join(
-        f"{max(values):.0f} ms with {count} sessions" for count, values in sorted(late_ms.items())
-    )
+            late_ms[step.session_count] = max(late_ms.get(step.session_count, 0.0), step.sent_late_p99_ms)
+    told = ", ".join(f"{late:.0f} ms with {count} sessions" for count, late in sorted(late_ms.items()))
     return f"Parley's people themselves, beside its engines on the other cores, sent their frames late (p99): {told}."
 
 
-def _ratios(name: str, rounds: Rounds) -> dict[str, Figure | None]:
-    pairs = list(zip(rounds[OURS], rounds[name], strict=True))
-    plain = rounds[PLAIN]
-    turn = [_ratio(_median(ours.overheads_ms), _median(theirs.overheads_ms)) for ours, theirs in pairs]
-    cost = f"at {COMPARED_SESSION_COUNT} sessions, CPU per 20 ms frame, Parley ÷ {name}; {_SETTING}, of whose cost the"
-    cost += " harness's own was taken off"
-    gateway, everything, capacity = [], [], []
-    for (ours, theirs), floor in zip(pairs, plain, strict=True):
+def _ratios(name: str, rounds: Rounds) -> _Found:
+    turn, gateway, everything, capacity = [], [], [], []
+    for ours, theirs, floor in zip(rounds[OURS], rounds[name], rounds[_floor_name(name)], strict=True):
+        turn.append(_ratio(_median(ours.overheads_ms), _median(theirs.overheads_ms)))
+        capacity.append(_ratio(_per_core(ours), _per_core(theirs)))
         ours_at, theirs_at, floor_at = _compared(ours), _compared(theirs), _compared(floor)
         if ours_at and theirs_at and floor_at:
             own_us = theirs_at.cpu_us_per_frame - floor_at.cpu_us_per_frame
             gateway.append(_ratio(ours_at.cpu_us_per_frame, own_us))
             everything.append(_ratio(ours_at.all_cpu_us_per_frame, own_us))
-        capacity.append(_ratio(_per_core(ours), _per_core(theirs)))
+    pair = f"Parley ÷ {name}; Parley: {_FOUR_PROCESSES}; {name}: {_IN_PROCESS}"
+    cpu = f"CPU per 20 ms frame {_LOAD}, {pair}, the harness's own cost taken off"
     return {
-        f"{name}_turn_overhead_ratio": _rounds_figure(
-            turn,
-            "ratio",
-            f"median turn overhead of one session, Parley ÷ {name}; {_OURS_SETTING}; {_SETTING}",
-        ),
+        f"{name}_turn_overhead_ratio": _rounds_figure(turn, "ratio", f"median of {_TURN}, {pair}"),
         f"{name}_cpu_per_frame_ratio": _rounds_figure(
-            gateway, "ratio", f"{cost}; of Parley the gateway alone: its engines are in other processes"
+            gateway, "ratio", f"{cpu}; of Parley the gateway alone"
         ),
         f"{name}_cpu_per_frame_all_ratio": _rounds_figure(
-            everything, "ratio", f"{cost}; of Parley all four processes"
+            everything, "ratio", f"{cpu}; of Parley all four processes"
         ),
         f"{name}_sessions_per_core_ratio": _rounds_figure(
-            capacity,
-            "ratio",
-            f"sessions per core by CPU, Parley's gateway ÷ {name}; above 1 Parley holds more",
+            capacity, "ratio", f"{_PER_CORE}, {pair}; of Parley the gateway's core; above 1 Parley holds more"
         ),
     }
 
 
-def _of_one(name: str, rounds: Rounds) -> dict[str, Figure | None]:
-    of = rounds[name]
-    setting = _OURS_SETTING if name == OURS else _SETTING
-    overheads = [value for each in of for value in each.overheads_ms]
-    turn = f"one session, first reply audio − end of the person's speech − scripted delays; {setting}"
-    if name == OURS:
-        turn += "; end silence taken off as well, speech ends on the grid of frames and windows"
-    compared = [step for each in of if (step := _compared(each))]
-    unit_cost = f"at {COMPARED_SESSION_COUNT} sessions with reply audio 30 % of the time; {setting}"
-    own = {
-        f"{name}_turn_overhead_p50_ms": _quantile(overheads, 0.5, turn),
-        f"{name}_turn_overhead_p95_ms": _quantile(overheads, 0.95, turn),
-        f"{name}_sessions_per_core": _rounds_figure(
-            [_per_core(each) for each in of], "sessions",
-            f"1 ÷ CPU seconds per session-second at the largest load that was in time; {setting}",
+def _ours(of: Sequence[Round]) -> _Found:
+    everything = [step.all_cpu_us_per_frame if (step := _compared(each)) else None for each in of]
+    return {
+        **_turn(OURS, of, f"{_GRID}; {_FOUR_PROCESSES}"),
+        f"{OURS}_gateway_cpu_per_frame_us": _rounds_figure(
+            _per_frame(of), "µs", f"gateway, {_LOAD}; {_FOUR_PROCESSES}"
         ),
-        f"{name}_sessions_in_time": _rounds_figure(
-            [_in_time(each) for each in of], "sessions",
-            f"the largest number tried with p99 lateness of reply audio < 20 ms and no turn lost; {setting}"
-            + ("; a lower bound: no more were tried, or people and engines filled their core" if name == OURS else ""),
+        f"{OURS}_cpu_per_frame_us": _rounds_figure(
+            everything, "µs", f"all four processes, {_LOAD}; {_FOUR_PROCESSES}"
         ),
-    }  # fmt: skip
-    if name == OURS:
-        gateway = [step.cpu_us_per_frame for step in compared]
-        everything = [step.all_cpu_us_per_frame for step in compared]
-        return own | {
-            f"{name}_gateway_cpu_per_frame_us": _rounds_figure(gateway, "µs", f"gateway, {unit_cost}"),
-            f"{name}_cpu_per_frame_us": _rounds_figure(everything, "µs", f"all four processes, {unit_cost}"),
-        }
-    floors = [step.cpu_us_per_frame for each in rounds[PLAIN] if (step := _compared(each))]
-    floor = f"; the harness without a library took {_median(floors):.0f} µs of it" if floors else ""
-    return own | {
-        f"{name}_cpu_per_frame_us": _rounds_figure(
-            [step.cpu_us_per_frame for step in compared], "µs", f"process, {unit_cost}{floor}"
-        )
+        **_capacity(OURS, of, f"{_FOUR_PROCESSES}; {_LOWER_BOUND}"),
     }
 
 
-def _quantile(values: Sequence[float], share: float, how: str) -> Figure | None:
-    return quantile_figure(values, share, "ms", how) if values else None
+def _turn(name: str, of: Sequence[Round], setting: str) -> _Found:
+    values = [value for each in of for value in each.overheads_ms]
+    if not values:
+        return {}
+    how = f"{_TURN}; {setting}"
+    return {
+        f"{name}_turn_overhead_p50_ms": quantile_figure(values, 0.5, "ms", how),
+        f"{name}_turn_overhead_p95_ms": quantile_figure(values, 0.95, "ms", how),
+    }
+
+
+def _cpu(name: str, rounds: Rounds) -> _Found:
+    how = f"process, {_LOAD}; {_IN_PROCESS}"
+    floor = _rounds_figure(_per_frame(rounds[_floor_name(name)]), "µs", "")
+    if floor is not None and not name.startswith(HARNESS):
+        how += f"; the harness without the library took {floor.value:.0f} µs of it"
+    return {f"{name}_cpu_per_frame_us": _rounds_figure(_per_frame(rounds[name]), "µs", how)}
+
+
+def _per_frame(of: Sequence[Round]) -> list[float | None]:
+    return [step.cpu_us_per_frame if (step := _compared(each)) else None for each in of]
+
+
+def _capacity(name: str, of: Sequence[Round], setting: str) -> _Found:
+    per_core = [_per_core(each) for each in of]
+    in_time = [step.session_count if (step := _largest_in_time(each)) else 0 for each in of]
+    return {
+        f"{name}_sessions_per_core": _rounds_figure(per_core, "sessions", f"{_PER_CORE}; {setting}"),
+        f"{name}_sessions_in_time": _rounds_figure(in_time, "sessions", f"{_IN_TIME}; {setting}"),
+    }
+
+
+def _floor_name(name: str) -> str:
+    return HARNESS + TUNED if name.endswith(TUNED) else HARNESS
 
 
 def _rounds_figure(values: Sequence[float | None], unit: str, how: str) -> Figure | None:
-    """The median of rounds; none where a round has none: some rounds would be a choice."""
+    """The median of rounds; none where a round has none: a median of some rounds would be a choice."""
     known = [value for value in values if value is not None]
     return median_figure(known, unit, how) if known and len(known) == len(values) else None
 
@@ -177,11 +181,6 @@ def _largest_in_time(of: Round) -> Step | None:
 def _per_core(of: Round) -> float | None:
     step = _largest_in_time(of)
     return 1 / step.cpu_s_per_session_s if step and step.cpu_s_per_session_s > 0 else None
-
-
-def _in_time(of: Round) -> float:
-    step = _largest_in_time(of)
-    return float(step.session_count) if step else 0.0
 
 
 def _curve(of: Sequence[Round]) -> list[tuple[float, float]]:

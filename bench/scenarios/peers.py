@@ -1,10 +1,9 @@
 """Parley beside the libraries named with `--vs`: the same turn, the same load, in turns. Nothing without `--vs`.
 
-Each round runs Parley, the harness alone, and every library with its defaults and with its best settings, one after the
+Each round runs Parley, then every library and the harness alone with defaults and with best settings, one after the
 other on the same core, so that a machine that changes its mind changes it for all.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,24 +40,26 @@ async def run(bench: Bench) -> Findings:
 
 
 async def _round(bench: Bench, number: int, peers: list[Peer], rounds: dict[str, list[Round]]) -> None:
-    async def take(name: str, python: Path | None, module: str, *, is_tuned: bool = False) -> None:
-        folder = bench.folder / f"{number}-{name}"
-        folder.mkdir()
-        if python is None:
-            seen = await measure_ours(bench, folder)
-        else:
-            plan = contest.peer_plan(bench.seed, bench.is_short, contest.first_core())
-            steps = (contest.COMPARED_SESSION_COUNT,) if name == results.PLAIN else plan.steps
-            changed = replace(plan, has_tuned_settings=is_tuned, steps=steps)
-            seen = await measure_peer(python, module, changed, folder)
+    def keep(name: str, seen: Round) -> None:
         rounds.setdefault(name, []).append(seen)
         bench.say(f"round {number}, {name}: {_told(seen)}")
 
-    await take(results.OURS, None, "")
-    await take(results.PLAIN, Path(sys.executable), "plain_process")
-    for peer in peers:
-        await take(peer.id, peer.python, peer.module)
-        await take(f"{peer.id}_tuned", peer.python, peer.module, is_tuned=True)
+    plan = contest.peer_plan(bench.seed, bench.is_short, contest.first_core())
+    floor = replace(plan, steps=(contest.COMPARED_SESSION_COUNT,))
+    keep(results.OURS, await measure_ours(bench, _folder(bench, number, results.OURS)))
+    for suffix, is_tuned in (("", False), (results.TUNED, True)):
+        runs = [(results.HARNESS, peers[0].python, "plain_process", floor)]
+        runs += [(peer.id, peer.python, peer.module, plan) for peer in peers]
+        for name, python, module, given in runs:
+            folder = _folder(bench, number, name + suffix)
+            settings = replace(given, has_tuned_settings=is_tuned)
+            keep(name + suffix, await measure_peer(python, module, settings, folder))
+
+
+def _folder(bench: Bench, number: int, name: str) -> Path:
+    folder = bench.folder / f"{number}-{name}"
+    folder.mkdir()
+    return folder
 
 
 def _told(seen: Round) -> str:

@@ -217,8 +217,10 @@ def contest_rounds() -> dict[str, list[Round]]:
     theirs = one_round(step(10, cpu_us=130), step(15, cpu_us=125), step(20, cpu_us=120, late_ms=70))
     return {
         results.OURS: [ours] * 3,
-        results.PLAIN: [one_round(step(10, cpu_us=30))] * 3,
+        results.HARNESS: [one_round(step(10, cpu_us=30))] * 3,
         "pipecat": [theirs] * 3,
+        results.HARNESS + results.TUNED: [one_round(step(10, cpu_us=10))] * 3,
+        "pipecat" + results.TUNED: [one_round(step(10, cpu_us=60))] * 3,
     }
 
 
@@ -249,15 +251,22 @@ def test_each_contender_has_its_own_figures() -> None:
     assert value(figures, "pipecat_sessions_per_core") == pytest.approx(1 / (125 * 50e-6))
     assert value(figures, "parley_gateway_cpu_per_frame_us") == 50
     assert value(figures, "parley_cpu_per_frame_us") == 150
-    assert not [name for name in figures if name.startswith("plain")]
+    assert value(figures, "harness_cpu_per_frame_us") == 30
+    assert "harness_sessions_in_time" not in figures
+
+
+def test_what_the_harness_costs_is_taken_off_as_measured_with_the_same_settings() -> None:
+    figures = results.figures(contest_rounds())
+    assert value(figures, "pipecat_tuned_cpu_per_frame_ratio") == pytest.approx(50 / (60 - 10))
 
 
 def test_every_figure_says_what_is_unlike_between_the_contenders() -> None:
     for name, figure in results.figures(contest_rounds()).items():
         if name.startswith("parley"):
             assert "gRPC hops" in figure.how, name
-        elif not name.endswith("per_core_ratio"):
+        else:
             assert "no network hop" in figure.how, name
+            assert name.endswith("_ratio") == ("gRPC hops" in figure.how), name
 
 
 def test_a_figure_that_a_round_lacks_is_left_out() -> None:
@@ -272,7 +281,7 @@ def test_a_figure_that_a_round_lacks_is_left_out() -> None:
 
 def test_a_library_no_dearer_than_the_harness_has_no_ratio() -> None:
     rounds = contest_rounds()
-    rounds[results.PLAIN] = [one_round(step(10, cpu_us=130))] * 3
+    rounds[results.HARNESS] = [one_round(step(10, cpu_us=130))] * 3
     assert "pipecat_cpu_per_frame_ratio" not in results.figures(rounds)
 
 
@@ -280,7 +289,11 @@ def test_the_plot_shows_every_contender_and_leaves_out_what_is_endless() -> None
     rounds = contest_rounds()
     rounds["pipecat"] = [one_round(step(10), step(15, late_ms=math.inf))] * 3
     plot = results.capacity_plot(rounds)
-    assert plot.series == {"parley": [(10, 5), (20, 5)], "pipecat": [(10, 5)]}
+    assert plot.series == {
+        "parley": [(10, 5), (20, 5)],
+        "pipecat": [(10, 5)],
+        "pipecat_tuned": [(10, 5)],
+    }
 
 
 def test_the_report_names_the_versions() -> None:
