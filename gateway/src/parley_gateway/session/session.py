@@ -44,8 +44,8 @@ _TEXT_MAX_BYTES = 16 * 1024
 _LISTENING_KNOWN_S = 0.9
 # So many actions may wait for a slow store or client before the client is no longer read from.
 _ACTION_MAX_COUNT = 32
-# While push-to-talk is up audio goes nowhere; it is acknowledged so often.
-_ACKNOWLEDGE_EVERY_MS = 500.0
+# What is safe is told so often: a message to the client costs as much as several of its frames.
+_ACKNOWLEDGE_EVERY_MS = 1000.0
 
 
 class Session:
@@ -99,9 +99,7 @@ class Session:
         audio = self._timeline.take(packets, start_offset_ms, self._clock.now_ms())
         self._clock.audio_came()
         if self._is_push_to_talk and not self._is_pressed:
-            if self._timeline.end_offset_ms - self._acknowledged_ms >= _ACKNOWLEDGE_EVERY_MS:
-                self._acknowledged_ms = self._timeline.end_offset_ms
-                await self.outbox.put(outputs.InputAcknowledged(self._acknowledged_ms))
+            await self._acknowledge(self._timeline.end_offset_ms)
             return
         await self._listening.hear(audio)
 
@@ -327,9 +325,14 @@ class Session:
             case Heard():
                 await self._on_heard(event)
             case InputSafe():
-                await self.outbox.put(outputs.InputAcknowledged(event.offset_ms))
+                await self._acknowledge(event.offset_ms)
             case UtteranceFailed():
                 self._recognition_failed(event.fault)
+
+    async def _acknowledge(self, offset_ms: float) -> None:
+        if offset_ms - self._acknowledged_ms >= _ACKNOWLEDGE_EVERY_MS:
+            self._acknowledged_ms = offset_ms
+            await self.outbox.put(outputs.InputAcknowledged(offset_ms))
 
     async def _tell_activity(self, kind: str, offset_ms: float) -> None:
         await self.outbox.put(outputs.SpeechActivity(kind, offset_ms))

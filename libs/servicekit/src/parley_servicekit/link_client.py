@@ -1,4 +1,4 @@
-"""`LinkChannel`: a channel whose streaming RPCs share links; see docs/decisions/0013. Made by the gateway's bootstrap.
+"""`LinkChannel`: a channel whose streaming RPCs share links; see docs/decisions/0015. Made by the gateway's bootstrap.
 
     links = LinkChannel(channel)
     tasks.create_task(links.run(), name="links")

@@ -15,7 +15,7 @@ from parley.link.v1 import link_service_pb2 as pb
 from parley_servicekit.link_flow import violation
 
 # What may wait does so for half of it on average, once there is more of it than fits into single messages;
-# docs/decisions/0013 tells what other ticks cost.
+# docs/decisions/0015 tells what other ticks cost.
 TICK_S = 0.005
 BATCH_MAX_COUNT = 1024
 # Small against what a slow connection takes in a tick; a longer message leaves alone.
@@ -61,7 +61,7 @@ class FrameQueue:
         batch: list[pb.Frame] = []
         size = 0
         while self._frames and len(batch) < BATCH_MAX_COUNT:
-            size += len(self._frames[0].message)
+            size += self._frames[0].ByteSize()
             if batch and size > _BATCH_FULL_BYTES:
                 return batch
             batch.append(self._frames.popleft())

@@ -133,6 +133,14 @@ async def test_an_offset_that_the_recogniser_does_not_tell_is_not_taken_for_zero
     assert [each.text for each in rig.of(outputs.TurnCommittedOutput)] == ["one", "two"]
 
 
+async def test_input_is_acknowledged_once_a_second() -> None:
+    async with in_session() as rig:
+        await rig.hear(150)
+        rig.ear.tell(*(InputSafe(500.0 * count) for count in range(1, 7)))
+        await rig.until(outputs.InputAcknowledged, lambda each: each.offset_ms == 3000.0)
+    assert [each.offset_ms for each in rig.of(outputs.InputAcknowledged)] == [1000.0, 2000.0, 3000.0]
+
+
 async def test_a_recogniser_that_goes_away_is_one_error_and_comes_back_in_place() -> None:
     async with in_session() as rig:
         await rig.hear(50)
