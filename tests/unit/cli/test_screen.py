@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from parley_cli.screen import FlowingText, fitting_tail, printable
+from parley_cli.screen import FlowingText, fitting_tail, in_cells, printable
 
 
 def flowing(width: int, heading: str, *pieces: str) -> list[str]:
@@ -43,6 +43,19 @@ def test_the_end_of_a_text_is_kept(text: str, width: int, shown: str) -> None:
 
 def test_a_word_that_comes_in_pieces_is_not_torn() -> None:
     assert flowing(16, "▸ ", "one two thr", "ee fo", "ur five") == ["▸ one two three", "  four five"]
+
+
+def test_no_line_begins_with_a_closing_mark() -> None:
+    lines = flowing(13, "你 ▸ ", "今天天气，", "很好（真的）。")
+    assert lines == ["你 ▸ 今天天", "     气，很好", "     （真", "     的）。"]
+
+
+def test_filling_up_counts_columns() -> None:
+    assert (in_cells("你", 4), in_cells("你", 4, is_right=True), in_cells("abcde", 4)) == (
+        "你  ",
+        "  你",
+        "abcde",
+    )
 
 
 def test_chinese_may_break_after_any_character() -> None:

@@ -85,6 +85,7 @@ CHINESE = {
     "more_conversations": "还有更多：parley conversations list -n {count}",
     "renamed": "已改名",
     "deleted": "已删除",
+    "many_voices": "{count} 种声音；只看一种语言的：parley voices list --language zh",
     "no_voice": "没有会说 {language} 的声音；见 'parley voices list'",
     "and_more": "等另外 {count} 种",
     "head_voice": "声音",

@@ -85,6 +85,7 @@ ENGLISH = {
     "more_conversations": "there are more: parley conversations list -n {count}",
     "renamed": "renamed",
     "deleted": "deleted",
+    "many_voices": "{count} voices; those of one language: parley voices list --language zh",
     "no_voice": "no voice speaks {language}; see 'parley voices list'",
     "and_more": "and {count} more",
     "head_voice": "voice",

@@ -12,8 +12,8 @@ from rich.text import Text
 
 # A file or a pipe has no width: lines stay whole, for grep and for people.
 _UNBOUNDED_WIDTH = 20_000
-# A word, with what follows it; Chinese, Japanese and Korean may break after any character.
-_PIECE = re.compile(r"\s+|[\u2e80-\uffef]|[^\s\u2e80-\uffef]+")
+# A word, with what follows it; Chinese, Japanese and Korean may break after any character, not before closing marks.
+_PIECE = re.compile(r"\s+|[\u2e80-\uffef][、。〉》」』】，．！？：；）”’]*|[^\s\u2e80-\uffef]+")
 
 
 class _QuietConsole(Console):

@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 
 from parley_cli.messages import headings, message
 from parley_cli.running import run
-from parley_cli.screen import print_table
+from parley_cli.screen import out, print_table
 from parley_client import Fault, Parley
 
 voices_app = typer.Typer(help="Voices of the synthesis service.", no_args_is_help=True)
@@ -35,6 +35,8 @@ def list_voices(
             raise Fault.not_found("NO_VOICE", message("no_voice", language=language))
         rows = [(voice.name, _shortened(voice.language_codes), voice.description) for voice in voices]
         print_table(headings("voice", "languages", "description"), rows)
+        if out.is_terminal and len(rows) > out.height and not language:
+            out.print(f"\n  {message('many_voices', count=len(rows))}", style="dim")
 
     run(command())
 

@@ -54,7 +54,7 @@ def transcribe(
 async def _transcribe(files: list[Path], form: Format, options: recognition_pb2.RecognitionOptions) -> None:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(complete_style="green", finished_style="green", pulse_style="bright_black"),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
     )
