@@ -4,13 +4,9 @@ Exit codes: 0 ran, 1 a scenario failed, 2 wrong use. Called by `make bench`, `be
 """
 
 import argparse
-import asyncio
 import json
 import os
 import sys
-import tempfile
-import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,13 +16,15 @@ from rich.console import Console
 from bench import compare
 from bench.machine import commit, described_machine
 from bench.peers.install import PEERS, PeersMissingError, check_installed
-from bench.report import Outcome, Report, ReportError, made_report, read_report
+from bench.report import Report, ReportError, made_report, read_report
 from bench.report_page import written_page
-from bench.scenario import Bench, Findings, Scenario, discovered
+from bench.running import RunOptions, ran
+from bench.scenario import Scenario, discovered
 from bench.terminal import show_comparison, show_report
 
 RAN, FAILED, WRONG_USE = 0, 1, 2
 _OUT = Path("bench/out")
+_LOG_WIDTH = 120
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,12 +34,15 @@ def main(arguments: Sequence[str]) -> int:
     known = {scenario.name: scenario for scenario in discovered()}
     options = _options(arguments, known)
     # With --json standard output is for machines, and people read along on standard error.
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(stderr=options.json, soft_wrap=True, width=_LOG_WIDTH)
     # A scenario says itself what its processes are to be like; nothing of the person's own shell may change it.
     for name in [name for name in os.environ if name.startswith(("PARLEY_", "OTEL_"))]:
         del os.environ[name]
     machine = described_machine() | {"length": "short" if options.short else "full", "seed": options.seed}
-    outcomes = tuple(_ran(known[name], options, console) for name in (options.scenarios or known))
+    chosen = [known[name] for name in (options.scenarios or known)]
+    outcomes = ran(chosen, RunOptions(options.seed, options.short, frozenset(options.vs)), console)
     report = made_report(machine, commit(), outcomes)
     _write(report, options.out)
     show_report(console, report)
@@ -74,47 +75,6 @@ def _options(arguments: Sequence[str], known: dict[str, Scenario]) -> argparse.N
     except PeersMissingError as error:
         parser.error(str(error))
     return options
-
-
-def _ran(scenario: Scenario, options: argparse.Namespace, console: Console) -> Outcome:
-    console.print(f"[bold]{scenario.title}[/]", highlight=False)
-
-    def say(line: str) -> None:
-        console.print(f"  {line}", highlight=False, markup=False)
-
-    began_at_s = time.monotonic()
-    findings: Findings | None = None
-    problem = ""
-    with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
-        bench = Bench(options.seed, options.short, Path(folder), say, frozenset(options.vs))
-        # What goes wrong inside is told in the report, and the other scenarios go on.
-        try:
-            findings = asyncio.run(_awaited(scenario, bench))
-        except Exception as error:
-            problem = _in_a_line(error).replace(str(folder), "the scratch folder")
-            console.print(f"  [red]failed[/]: {problem}", highlight=False)
-            _show_details(error, Path(folder), console)
-    took_s = time.monotonic() - began_at_s
-    say(f"{took_s:.0f} s")
-    return Outcome(scenario, findings, problem, took_s)
-
-
-async def _awaited(scenario: Scenario, bench: Bench) -> Findings:
-    return await scenario.run(bench)
-
-
-def _in_a_line(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
-
-
-def _show_details(error: Exception, folder: Path, console: Console) -> None:
-    """Where it happened, and the last words of the processes that took part."""
-    console.print("".join(traceback.format_exception(error)), highlight=False, markup=False)
-    for log in sorted(folder.rglob("logs/*.log")):
-        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
-        console.print(f"  {log.name}: " + " | ".join(last)[-2000:], highlight=False, markup=False)
 
 
 def _write(report: Report, folder: Path) -> None:

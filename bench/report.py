@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,24 @@ class Report:
         }
 
 
+def check_figures(figures: Mapping[str, Figure], known: Collection[str] = ()) -> None:
+    """ValueError where one is known already, is no finite number, or has another unit than its goal."""
+    for name, figure in figures.items():
+        if name in known:
+            raise ValueError(f"{name} was measured twice")
+        if not all(map(math.isfinite, (figure.value, *figure.spread))):
+            raise ValueError(f"{name} is no finite number")
+        if name in GOALS and GOALS[name].unit != figure.unit:
+            raise ValueError(f"{name} is in {figure.unit}, its goal in {GOALS[name].unit}")
+
+
 def made_report(machine: Mapping[str, Any], commit: str, outcomes: tuple[Outcome, ...]) -> Report:
-    """The report of a run. ValueError where two scenarios measured the same figure or one of them is no number."""
-    figures: dict[str, Figure] = {}
-    for outcome in outcomes:
-        for name, figure in (outcome.findings.figures if outcome.findings else {}).items():
-            if name in figures:
-                raise ValueError(f"{name} was measured twice")
-            if not all(map(math.isfinite, (figure.value, *figure.spread))):
-                raise ValueError(f"{name} is no finite number")
-            if name in GOALS and GOALS[name].unit != figure.unit:
-                raise ValueError(f"{name} is in {figure.unit}, its goal in {GOALS[name].unit}")
-            figures[name] = figure
+    """The report of a run."""
+    figures = {
+        name: figure
+        for outcome in outcomes
+        for name, figure in (outcome.findings.figures if outcome.findings else {}).items()
+    }
     return Report(machine, commit, figures, outcomes)
 
 

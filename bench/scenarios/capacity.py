@@ -22,7 +22,7 @@ from parley_client import Parley
 TITLE = "Sessions per core, and memory of an idle one"
 ORDER = 20
 _CYCLE_MS, _REPLY_MS = 9600, 2880
-_FIRST_COUNT, _GROWTH = 20, 2.0
+_FIRST_COUNT, _GROWTH = 30, 2.0
 _SMALLEST_COUNT, _LARGEST_COUNT = 5, 1000
 # From here on a core counts as full, a client as too late to judge others, and reply audio as broken up.
 _FULL_SHARE = 0.95

@@ -1,6 +1,5 @@
 """A tiny scenario through the whole kit: plan, stack, load process, figures, report; and the command itself."""
 
-import argparse
 import json
 import os
 import signal
@@ -12,11 +11,12 @@ import psutil
 import pytest
 from rich.console import Console
 
-from bench.__main__ import _ran, _write
+from bench.__main__ import _write
 from bench.figures import quantile_figure
 from bench.load import run_load, running_load
 from bench.plan import END_SILENCE_MS, PlanShape, engine_scripts, make_plan
 from bench.report import made_report, read_report
+from bench.running import RunOptions, ran
 from bench.scenario import Bench, Findings, Scenario
 from bench.stack import running_stack
 from bench.turns import measured_turns, planned_turn_count
@@ -88,16 +88,18 @@ def test_a_scenario_becomes_a_report_and_one_that_fails_is_told(
     async def broken(bench: Bench) -> Findings:
         raise RuntimeError(f"no luck in {bench.folder}")
 
-    options = argparse.Namespace(seed=5, short=True, vs=[])
-    outcomes = tuple(
-        _ran(Scenario(run.__name__, run.__name__, 1, run), options, Console()) for run in (fine, broken)
-    )
+    async def again(bench: Bench) -> Findings:
+        return await fine(bench)
+
+    scenarios = [Scenario(run.__name__, run.__name__, 1, run) for run in (fine, broken, again)]
+    outcomes = ran(scenarios, RunOptions(seed=5, is_short=True), Console())
     _write(made_report({"cores": 1}, "abc", outcomes), tmp_path)
-    assert [bool(outcome.problem) for outcome in outcomes] == [False, True]
+    assert [bool(outcome.problem) for outcome in outcomes] == [False, True, True]
     assert "seed 5" in capsys.readouterr().out
     assert read_report(tmp_path / "report.json").figures.keys() == {"start_ready_s"}
     page = (tmp_path / "report.html").read_text()
     assert "no luck in the scratch folder" in page
+    assert "start_ready_s was measured twice" in page
     assert str(tmp_path.parents[1]) not in page
 
 
@@ -129,3 +131,16 @@ def test_two_reports_are_compared(tmp_path: Path) -> None:
     assert told.returncode == 0
     assert "0.50" in told.stdout
     assert "better" in told.stdout
+
+
+def test_ctrl_c_keeps_what_is_finished() -> None:
+    async def fine(_: Bench) -> Findings:
+        return Findings({"start_ready_s": quantile_figure([1.0], 0.5, "s", "made up by a test")})
+
+    async def stopped(_: Bench) -> Findings:
+        raise KeyboardInterrupt
+
+    scenarios = [Scenario(run.__name__, run.__name__, 1, run) for run in (fine, stopped, fine)]
+    outcomes = ran(scenarios, RunOptions(seed=5, is_short=True), Console())
+    assert [outcome.problem for outcome in outcomes] == ["", "stopped by hand", "stopped by hand"]
+    assert list(made_report({}, "", outcomes).figures) == ["start_ready_s"]
