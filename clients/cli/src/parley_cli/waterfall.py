@@ -58,7 +58,7 @@ def _line(begin: int, end: int, width: int, colour: str, budget_cell: int) -> Te
         filled = (begin <= 2 * cell < end, begin <= 2 * cell + 1 < end)
         if any(filled):
             line.append(_HALVES[filled], colour)
-        elif begin == end and cell == min(begin // 2, width - 1):
+        elif begin == end and cell == min((begin + 1) // 2, width - 1):
             line.append("▏", colour)
         elif cell == budget_cell:
             line.append(_BUDGET_MARK, "dim")
