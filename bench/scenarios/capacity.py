@@ -58,7 +58,7 @@ class Step:
 
 async def run(bench: Bench) -> Findings:
     """See the module's docstring."""
-    steps = await _ramp(bench)
+    steps = await _measured_ramp(bench)
     held = [step for step in steps if not step.limit]
     if not held:
         raise RuntimeError(f"not even {steps[0].session_count} sessions were held: {steps[0].limit}")
@@ -79,12 +79,37 @@ async def run(bench: Bench) -> Findings:
     return Findings(figures, _plots(steps), tuple(notes))
 
 
-async def _ramp(bench: Bench) -> list[Step]:
+async def _measured_ramp(bench: Bench) -> list[Step]:
+    gateway_cpus, other_cpus = _shared_out()
+    pinned = {"gateway": gateway_cpus, "asr": other_cpus, "llm": other_cpus, "tts": other_cpus}
+    folder = bench.folder / "ramp"
+    folder.mkdir()
+    # What the engines do is the same however many sessions there are.
+    scripts = engine_scripts(make_plan(bench.seed, _shape(1)).turns)
+    async with running_stack(folder, scripts, pinned=pinned) as stack:
+        return await _ramp(bench, stack, other_cpus)
+
+
+def _shape(count: int) -> PlanShape:
+    fast = Spread(20, 80)
+    return PlanShape(
+        session_count=count,
+        turn_count=8,
+        cycle_ms=_CYCLE_MS,
+        reply_ms=_REPLY_MS,
+        stagger_ms=_CYCLE_MS,
+        asr_final=fast,
+        llm_first_token=fast,
+        tts_first_audio=fast,
+    )
+
+
+async def _ramp(bench: Bench, stack: Stack, load_cpus: set[int]) -> list[Step]:
     """Steps with growing loads until one is not held; on a machine that does not hold the first one, shrinking ones."""
     steps: list[Step] = []
     count = _FIRST_COUNT
     while True:
-        step = await _hold(bench, count)
+        step = await _hold(bench, stack, load_cpus, count)
         steps.append(step)
         bench.say(
             f"{count} sessions: gateway {step.gateway_cores:.2f} core, {step.per_core:.0f} sessions per core,"
@@ -99,26 +124,16 @@ async def _ramp(bench: Bench) -> list[Step]:
             count = max(round(count * 1.15), min(round(count * _GROWTH), round(step.per_core * 0.85)))
     held_count = max((step.session_count for step in steps if not step.limit), default=0)
     if held_count >= _FIRST_COUNT and step.limit and not bench.is_short:
-        steps.append(await _hold(bench, (held_count + count) // 2))
+        steps.append(await _hold(bench, stack, load_cpus, (held_count + count) // 2))
     return sorted(steps, key=lambda step: step.session_count)
 
 
-async def _hold(bench: Bench, count: int) -> Step:
+async def _hold(bench: Bench, stack: Stack, load_cpus: set[int], count: int) -> Step:
     window_s = (_CYCLE_MS if bench.is_short else 3 * _CYCLE_MS) / 1000
-    fast = Spread(20, 80)
-    shape = PlanShape(
-        session_count=count, turn_count=8, cycle_ms=_CYCLE_MS, reply_ms=_REPLY_MS, stagger_ms=_CYCLE_MS,
-        asr_final=fast, llm_first_token=fast, tts_first_audio=fast,
-    )  # fmt: skip
-    plan = make_plan(bench.seed, shape)
-    folder = bench.folder / f"{count}-sessions"
-    folder.mkdir()
-    gateway_cpus, other_cpus = _shared_out()
-    pinned = {"gateway": gateway_cpus, "asr": other_cpus, "llm": other_cpus, "tts": other_cpus}
-    async with (
-        running_stack(folder, engine_scripts(plan.turns), pinned=pinned) as stack,
-        running_load(folder, stack.gateway, plan, cpus=other_cpus, times_from_settled=True) as load,
-    ):
+    plan = make_plan(bench.seed, _shape(count))
+    async with running_load(
+        stack.folder, stack.gateway, plan, cpus=load_cpus, times_from_settled=True
+    ) as load:
         await load.settled()
         thirds = [await _spent(stack, load, window_s / 3) for _ in range(3)]
         records = await load.records(leave_now=True)

@@ -31,7 +31,7 @@ _STOP_S = 30.0
 async def run(bench: Bench) -> Findings:
     """See the module's docstring."""
     figures = {"start_ready_s": await _start_ready(bench)}
-    alone = await _measure(bench, "one session", PlanShape(turn_count=10 if bench.is_short else 90))
+    alone = await _measure(bench, "one session", PlanShape(turn_count=8 if bench.is_short else 90))
     twenty = PlanShape(
         session_count=20, turn_count=4 if bench.is_short else 25, stagger_ms=4000, anywhere_share=0.25
     )
