@@ -14,8 +14,7 @@ from parley.gateway.v1 import conversation_events_pb2 as events_pb2
 from support.deployed import alerts, panel_queries, recorded_names, variable_queries
 from support.person import Person, conversing
 from support.prometheus_server import PrometheusServer
-
-from .conftest import Watched
+from support.watched_stack import Watched
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
