@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
 import sqlite3
 import stat
+import struct
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from parley_gateway.adapters.conversation_rows import StoreLimits
 from parley_gateway.adapters.redis_conversations import RedisConversations
@@ -66,6 +70,39 @@ async def test_a_redis_that_hangs_is_unavailable_at_once_and_doubles_nothing(own
     await store.append(name, fence, [turn(3)])
     assert list((await store.read(name, "owner")).events) == [turn(1), turn(2, "private"), turn(3)]
     await store.close()
+
+
+def test_a_redis_behind_a_proxy_that_resets_connections_is_unavailable_on_a_busy_loop() -> None:
+    """Over uvloop, which raises errors of its own. The reset is there before the first byte is written."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_reset_all, args=(listener,), daemon=True).start()
+        port = listener.getsockname()[1]
+
+        async def ping() -> set[str]:
+            store = RedisConversations(f"redis://127.0.0.1:{port}/0")
+            async with asyncio.TaskGroup() as tasks:
+                busy = tasks.create_task(_keep_busy(), name="busy")
+                reasons = {(await refusal(store.ping())).reason for _ in range(10)}
+                busy.cancel()
+            await store.close()
+            return reasons
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            assert runner.run(ping()) == {"STORE_UNAVAILABLE"}
+
+
+def _reset_all(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+
+async def _keep_busy() -> None:
+    while True:
+        time.sleep(0.003)  # noqa: ASYNC251 - it is to hold the loop up
+        await asyncio.sleep(0)
 
 
 async def test_a_wrong_redis_password_is_unavailable_and_not_told(own_redis: RedisServer) -> None:

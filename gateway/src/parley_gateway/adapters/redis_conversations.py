@@ -203,7 +203,8 @@ class RedisConversations:
         try:
             async with asyncio.timeout(_CALL_MAX_S):
                 result = await command
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:
+            # uvloop raises RuntimeError where asyncio drops a write into a connection that was reset a moment ago.
             failure = _fault(error)
         if task and task.cancelling() > cancels_before:
             # redis-py 8.1 swallows a cancellation at times, and returns or raises an error instead of it.

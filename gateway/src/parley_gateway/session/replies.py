@@ -89,8 +89,13 @@ class Replies:
         return played_ms
 
     def stop(self, reply_id: int, outcome: ReplyOutcome, cancel_reason: CancelReason | None = None) -> None:
-        """It is over: nothing of it leaves any more, what was heard is settled, and upstream is being cancelled."""
-        reply = self._replies[reply_id]
+        """It is over: nothing of it leaves any more, what was heard is settled, and upstream is being cancelled.
+
+        After `abandon` there is nothing left to stop.
+        """
+        reply = self._replies.get(reply_id)
+        if reply is None:
+            return
         now_ms = self._now_ms()
         if cancel_reason is not None and reply.was_perceived:
             self._metrics.barge_in(cancel_reason)
