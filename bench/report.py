@@ -88,11 +88,9 @@ def read_report(path: Path) -> Report:
 
 
 def ordered(figures: Mapping[str, Figure]) -> list[str]:
-    """Figures with a goal first, in the order of the goals, then the others by name, ratios before absolute values."""
-    others = [name for name in figures if name not in GOALS]
-    return [name for name in GOALS if name in figures] + sorted(
-        others, key=lambda name: (not name.endswith("_ratio"), name)
-    )
+    """Ratios first, because they mean something on other machines too; each kind in the order of the goals."""
+    names = [name for name in GOALS if name in figures] + sorted(figures.keys() - GOALS.keys())
+    return sorted(names, key=lambda name: figures[name].unit != "ratio")
 
 
 def is_met(name: str, figure: Figure) -> bool | None:

@@ -26,7 +26,7 @@ def written_page(report: Report) -> str:
         commit=report.commit,
         machine_line=_machine_line(report.machine),
         outcomes=report.outcomes,
-        rows=rows(report),
+        groups=_groups(rows(report)),
         drawn=drawn,
         machine_rows=_machine_rows(report.machine),
         noise_sentence=_noise_sentence(report.machine.get("noise", {})),
@@ -34,7 +34,7 @@ def written_page(report: Report) -> str:
 
 
 def rows(report: Report) -> list[dict[str, str]]:
-    """The table's lines: name, says, value, unit, low, high, goal, verdict (in words), kind, n, how."""
+    """The table's lines: name, says, value, unit, is_ratio, low, high, goal, verdict, kind, n, how."""
     table = []
     for name in ordered(report.figures):
         figure = report.figures[name]
@@ -44,6 +44,7 @@ def rows(report: Report) -> list[dict[str, str]]:
                 "name": name,
                 "says": GOALS[name].says if name in GOALS else "",
                 "value": number(figure.value),
+                "is_ratio": "yes" if figure.unit == "ratio" else "",
                 "unit": "" if figure.unit in ("ratio", "count") else figure.unit,
                 "low": number(figure.spread[0]),
                 "high": number(figure.spread[1]),
@@ -55,6 +56,17 @@ def rows(report: Report) -> list[dict[str, str]]:
             }
         )
     return table
+
+
+def _groups(table: list[dict[str, str]]) -> list[tuple[str, list[dict[str, str]]]]:
+    """The lines under headings; a heading without lines is left out."""
+    ratios = [row for row in table if row["is_ratio"]]
+    others = [row for row in table if not row["is_ratio"]]
+    titled = (
+        ("Ratios, which mean much the same on any machine", ratios),
+        ("As measured on this machine", others),
+    )
+    return [(title, part) for title, part in titled if part]
 
 
 def summary(report: Report) -> str:

@@ -158,12 +158,12 @@ def _judged(
     send_ms = [late for record in records for late in record.send_lateness_ms] or [0.0]
     frame_p99_ms, send_p99_ms = quantile(lateness_ms, 0.99), quantile(send_ms, 0.99)
     services = sum(cores[name] for name in ("asr", "llm", "tts"))
-    troubles = sum(bool(record.refusal or record.ended_by or record.errors) for record in records)
+    troubles = [trouble for record in records if (trouble := _trouble(record))]
     limit = ""
     if cores["gateway"] >= _FULL_SHARE:
         limit = "the gateway's core was full"
     elif troubles:
-        limit = f"{troubles} sessions were refused, broke or were told of errors"
+        limit = f"{len(troubles)} sessions were refused, broke or failed ({', '.join(sorted(set(troubles)))})"
     elif send_p99_ms >= _CLIENT_LATE_MS:
         limit = f"services and load generator had no CPU left (the client's frames {send_p99_ms:.0f} ms late, p99)"
     elif frame_p99_ms >= _REPLY_LATE_MS:
@@ -181,6 +181,11 @@ def _judged(
         turn_count=turn_count,
         limit=limit,
     )
+
+
+def _trouble(record: SessionRecord) -> str:
+    """Why a session did not go as it should; empty where it did."""
+    return record.refusal.reason if record.refusal else record.ended_by or next(iter(record.errors), "")
 
 
 def _shared_out() -> tuple[set[int], set[int]]:

@@ -12,7 +12,7 @@ from bench.figures import (
     quantile,
     quantile_spread,
 )
-from bench.report import Outcome, check_figures, is_met, made_report, rounded
+from bench.report import Outcome, check_figures, is_met, made_report, ordered, rounded
 from bench.scenario import Bench, Findings, Scenario
 
 
@@ -102,6 +102,11 @@ def test_figures_come_in_the_order_of_the_goals() -> None:
         (outcome(a_ms=figure(1), start_ready_s=figure(1, "s"), sessions_per_core=figure(1, "sessions")),),
     )
     assert list(report.to_json()["figures"]) == ["sessions_per_core", "start_ready_s", "a_ms"]
+
+
+def test_ratios_come_first() -> None:
+    figures = {"a_ms": figure(1), "sessions_per_core": figure(1, "sessions"), "z": figure(1, "ratio")}
+    assert ordered(figures) == ["z", "sessions_per_core", "a_ms"]
 
 
 def test_a_figure_measured_twice_or_in_the_wrong_unit_or_infinite_is_refused() -> None:
