@@ -1,6 +1,7 @@
 """Services and the store are killed, frozen and cut off under live conversations: what people see, and for how long."""
 
 import asyncio
+import math
 import os
 import sys
 import time
@@ -43,7 +44,7 @@ class _Outcome:
 
 async def run(bench: Bench) -> Findings:
     """See the module's docstring."""
-    round_count, spacing_s = (1, 5.5) if bench.is_short else (2, 16.0)
+    round_count, spacing_s = (1, 4.6) if bench.is_short else (2, 16.0)
     outages = plan_outages(bench.seed, round_count, spacing_s, one_kind_each=bench.is_short)
     plan = make_plan(bench.seed, plan_shape(len(outages) * spacing_s))
     try:
@@ -59,12 +60,12 @@ async def run(bench: Bench) -> Findings:
 
 
 def plan_shape(length_s: float) -> PlanShape:
-    """Ten people for so long; nobody speaks again before a reply could have been given up."""
-    cycle_ms = 8000
+    """Ten people for so long; nobody speaks again before their reply would have been given up."""
+    cycle_ms = 7520
     return PlanShape(
         session_count=10,
-        # The last ones begin a cycle later than the first.
-        turn_count=max(1, round(length_s * 1000 / cycle_ms) - 1),
+        # Somebody speaks until a little after the last outage.
+        turn_count=math.ceil((length_s + 2) * 1000 / cycle_ms),
         cycle_ms=cycle_ms,
         reply_ms=1500,
         stagger_ms=cycle_ms,
@@ -178,7 +179,7 @@ def findings(
             0.95,
             "s",
             "from when an outage is over (process ready again, let go, healed) to the first reply audio of a turn"
-            " committed after that; people speak every 0.8 s",
+            " committed after that; somebody speaks every 0.75 s",
         )
     return Findings(figures, (_plot(outcomes),), tuple(_told_line(outcome) for outcome in outcomes))
 
@@ -255,11 +256,11 @@ def _told_line(outcome: _Outcome) -> str:
     """A row of the table: fault and target, what people saw, seconds to recovery."""
     outage = outcome.suffered.outage
     seen = ", ".join(f"{count} × {what}" for what, count in sorted(outcome.told.items())) or "nothing"
-    recovery = "never" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s"
+    recovery = "none" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s"
     length_s = outcome.suffered.over_at_s - outcome.suffered.began_at_s
     return (
         f"{outage.kind} {outage.target} for {length_s:.1f} s: people were told {seen};"
-        f" {outcome.failed_count} replies failed; next good turn {recovery} after"
+        f" {outcome.failed_count} replies failed; next good turn after it: {recovery}"
     )
 
 

@@ -209,7 +209,10 @@ def _stall_figure(
         len(stalls),
         (min(buffered_s), max(buffered_s)),
         f"reply audio that came at once when a client read again after {_STALL_S:g} s, with up to 0.3 s that the"
-        f" gateway then sends ahead; the others' overhead p99 {quantile(during, 0.99):.0f} ms meanwhile,"
-        f" {quantile(before, 0.99):.0f} ms otherwise"
-        + (f"; streams ended by {', '.join(ends)}" if ends else ""),
+        f" gateway then sends ahead; the others' overhead p99 {_p99(during)} meanwhile,"
+        f" {_p99(before)} otherwise" + (f"; streams ended by {', '.join(ends)}" if ends else ""),
     )
+
+
+def _p99(values_ms: Sequence[float]) -> str:
+    return f"{quantile(values_ms, 0.99):.0f} ms" if values_ms else "not known"

@@ -23,7 +23,7 @@ TITLE = "People talk on and on"
 ORDER = 80
 
 _CYCLE_MS = 4800
-_SHORT_S = 24
+_SHORT_S = 20
 _MINUTES = 5
 # Caches fill and allocators settle first: what is compared begins after this share of the time.
 _WARM_UP_SHARE = 0.3

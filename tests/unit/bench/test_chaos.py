@@ -56,6 +56,15 @@ def test_outages_do_not_overlap_and_every_kind_meets_every_target(seed: int) -> 
     assert {each.kind for each in short} == set(KINDS)
 
 
+def test_somebody_speaks_after_the_last_outage_and_nobody_before_their_reply_would_be_given_up() -> None:
+    for is_short, length_s in ((True, 18.4), (False, 384.0)):
+        shape = chaos.plan_shape(length_s)
+        last = make_plan(1, shape).sessions[-1]
+        spoken_at_s = (last.open_at_ms + last.spoken[-1].onset_sample / 16) / 1000
+        assert spoken_at_s > length_s, is_short
+        assert shape.cycle_ms >= 7500
+
+
 def test_a_turn_that_is_followed_by_nothing_is_dead_air() -> None:
     silent = turn(outcome="")
     assert chaos.dead_air([witness([silent])]) == ([silent], 1)
@@ -109,7 +118,7 @@ def test_recovery_is_the_first_answer_to_what_was_said_after_the_outage() -> Non
     assert values(found)["chaos_recovery_p95_s"] == 2.0
     assert values(found)["chaos_harmed_elsewhere"] == 1
     assert found.notes == (
-        "kill llm for 3.0 s: people were told 1 × LLM_UNAVAILABLE; 1 replies failed; next good turn 2.0 s after",
+        "kill llm for 3.0 s: people were told 1 × LLM_UNAVAILABLE; 1 replies failed; next good turn after it: 2.0 s",
     )
 
 
