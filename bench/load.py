@@ -28,6 +28,7 @@ from bench.plan import Plan, plan_from_json
 from bench.records import SessionRecord, record_from_json
 from bench.speech import clip_frames
 
+_ROOT = Path(__file__).parents[1]
 _START_S = 30.0
 _STOP_S = 10.0
 # After the last planned frame: replies that are still played, and a machine that is behind.
@@ -119,7 +120,7 @@ async def _start(spec_file: Path, spec: dict[str, Any]) -> _Worker:
     await asyncio.to_thread(spec_file.write_text, json.dumps(spec))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", str(spec_file),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, cwd=_ROOT,
     )  # fmt: skip
     return _Worker(process, Path(spec["records_file"]))
 
