@@ -53,6 +53,24 @@ async def test_people_see_captions_and_where_the_replies_are(parley: Run, tmp_pa
     assert np.abs(samples).max() > 0.1
 
 
+async def test_latency_is_drawn_after_the_answer(parley: Run) -> None:
+    finished = await parley("talk", "--input", QUESTION, "--fast", "--latency")
+    assert (finished.exit_code, finished.err) == (0, "")
+    lines = finished.out.splitlines()
+    assert lines[2] == ""
+    assert lines[3].endswith(" ms from your last word to the first sound of the answer")
+    assert "budget 700 ms" in lines[4]
+    stages_ms = [line[24:29].strip() for line in lines[5:10]]
+    assert all(each == "<1" or each.isdigit() for each in stages_ms), lines
+    assert "\x1b" not in finished.out
+
+
+async def test_latency_is_not_drawn_into_json(parley: Run) -> None:
+    finished = await parley("talk", "--input", QUESTION, "--json", "--latency")
+    assert (finished.exit_code, finished.out) == (2, "")
+    assert "reply_ended" in finished.err
+
+
 async def test_a_conversation_is_continued_by_its_id(parley: Run) -> None:
     first = await parley("chat", "hello")
     conversation_id = first.out.split()[-1]
