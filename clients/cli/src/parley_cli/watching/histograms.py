@@ -44,13 +44,6 @@ class Histogram:
         )
         return Histogram(self.bounds, counts, max(0.0, self.sum - earlier.sum))
 
-    def plus(self, other: "Histogram") -> "Histogram":
-        """Both together. Of other buckets: unchanged."""
-        if other.bounds != self.bounds:
-            return self
-        counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
-        return Histogram(self.bounds, counts, self.sum + other.sum)
-
     def quantile(self, share: float) -> float | None:
         """The value that `share` of the values do not exceed, as PromQL's histogram_quantile has it: evenly spread
         within a bucket; beyond the last finite bound, that bound. None without values.
