@@ -106,7 +106,8 @@ class Replies:
         else:
             heard_ms = reply.playout.heard_ms(now_ms)
             self._endings[reply_id] = _Ending(outcome, reply.heard_text(now_ms), heard_ms, cancel_reason)
-            self._outbox.silence(reply_id)
+            if outcome is not ReplyOutcome.FAILED:  # what was written before it broke off counts as read
+                self._outbox.silence(reply_id)
         if reply_id in self._tasks:
             self._tasks[reply_id].cancel()
 
