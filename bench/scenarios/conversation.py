@@ -10,14 +10,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.figures import Figure, median_figure, quantile, quantile_figure
 from bench.load import run_load
 from bench.plan import END_SILENCE_MS, Plan, PlanShape, engine_scripts, make_plan
 from bench.records import SessionRecord
 from bench.scenario import Bench, Findings, Plot
-from bench.stack import running_stack
+from bench.stack import Stack, running_stack
 from bench.turns import STAGES, MeasuredTurn, measured_turns, planned_turn_count
 
 TITLE = "One conversation, and twenty at once"
@@ -31,18 +31,20 @@ _STOP_S = 30.0
 async def run(bench: Bench) -> Findings:
     """See the module's docstring."""
     figures = {"start_ready_s": await _start_ready(bench)}
-    alone = await _measure(bench, "one session", PlanShape(turn_count=8 if bench.is_short else 90))
-    twenty = PlanShape(
-        session_count=20, turn_count=4 if bench.is_short else 25, stagger_ms=4000, anywhere_share=0.25
-    )
-    together = await _measure(bench, "20 sessions", twenty)
-    figures |= _figures(alone, together)
-    curves = {"one session": _on_grid(alone), "20 sessions": _on_grid(together)}
+    loads = {
+        "one session": PlanShape(turn_count=6 if bench.is_short else 90),
+        "20 sessions": PlanShape(
+            session_count=20, turn_count=3 if bench.is_short else 25, stagger_ms=4000, anywhere_share=0.25
+        ),
+    }
     if (os.cpu_count() or 1) >= _CORES_FOR_100:
-        hundred = PlanShape(session_count=100, turn_count=5, stagger_ms=4000)
-        crowd = await _measure(bench, "100 sessions", hundred)
-        curves["100 sessions"] = _on_grid(crowd)
-        figures |= _overhead_figures(crowd, "gateway_overhead_100", "100 live sessions")
+        loads["100 sessions"] = PlanShape(session_count=100, turn_count=5, stagger_ms=4000)
+    measured = await _measured(bench, loads)
+    alone, together = measured["one session"], measured["20 sessions"]
+    figures |= _figures(alone, together)
+    if "100 sessions" in measured:
+        figures |= _overhead_figures(measured["100 sessions"], "gateway_overhead_100", "100 live sessions")
+    curves = {name: _on_grid(each) for name, each in measured.items()}
     anywhere = [each.overhead_ms for each in together.turns(ends_anywhere=True)]
     notes = (
         f"In five of the twenty sessions {len(anywhere)} turns ended anywhere between two 20 ms frames and two"
@@ -66,13 +68,19 @@ class _Measured:
         return list(measured_turns(self.plan, chosen))
 
 
-async def _measure(bench: Bench, name: str, shape: PlanShape) -> _Measured:
-    plan = make_plan(bench.seed, shape)
-    folder = bench.folder / name.replace(" ", "-")
+async def _measured(bench: Bench, loads: Mapping[str, PlanShape]) -> dict[str, _Measured]:
+    """Each load on the same stack, one after the other. A longer plan begins with the turns of a shorter one."""
+    plans = {name: make_plan(bench.seed, shape) for name, shape in loads.items()}
+    longest = max(plans.values(), key=lambda plan: len(plan.turns))
+    folder = bench.folder / "turns"
     folder.mkdir()
+    async with running_stack(folder, engine_scripts(longest.turns)) as stack:
+        return {name: await _measure(bench, name, stack, plan) for name, plan in plans.items()}
+
+
+async def _measure(bench: Bench, name: str, stack: Stack, plan: Plan) -> _Measured:
     bench.say(f"{name}: {planned_turn_count(plan)} turns")
-    async with running_stack(folder, engine_scripts(plan.turns)) as stack:
-        records = await run_load(folder, stack.gateway, plan)
+    records = await run_load(stack.folder, stack.gateway, plan)
     answered = len(list(measured_turns(plan, records)))
     problems = sorted(
         {*(record.ended_by for record in records), *(e for r in records for e in r.errors)} - {""}
@@ -161,7 +169,7 @@ def _waterfall(turns: list[MeasuredTurn]) -> Plot:
 
 async def _start_ready(bench: Bench) -> Figure:
     bench.say("parley up to all ready, with the embedded engines")
-    rounds = [await _up_once(bench, index) for index in range(2 if bench.is_short else 5)]
+    rounds = [await _up_once(bench, index) for index in range(1 if bench.is_short else 5)]
     return median_figure(
         rounds,
         "s",

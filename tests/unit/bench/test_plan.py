@@ -90,3 +90,9 @@ def test_a_reply_plays_about_as_long_as_was_asked_for() -> None:
     ms_per_character = engine_scripts(plan.turns)["tts"]["ms_per_character"]
     for turn in plan.turns:
         assert len(turn.first_phrase + turn.rest) * ms_per_character == pytest.approx(3000, rel=0.1)
+
+
+def test_a_longer_plan_begins_with_the_turns_of_a_shorter_one() -> None:
+    short, long = make_plan(7, PlanShape(turn_count=3)), make_plan(7, PlanShape(turn_count=30))
+    assert long.turns[:3] == short.turns
+    assert long.sessions[0].spoken[:3] == short.sessions[0].spoken
