@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import uvloop
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -197,3 +199,39 @@ async def test_connections_end_with_the_server() -> None:
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await reader.readexactly(1)
     writer.close()
+
+
+def test_who_has_to_make_room_while_the_page_is_written_is_no_error() -> None:
+    """Over uvloop, which raises where asyncio drops the write."""
+    registry = CollectorRegistry()
+    series = Counter("parley_test_many", "Enough to take a while.", ["index"], registry=registry)
+    for index in range(20_000):
+        series.labels(str(index)).inc()
+    problems: list[dict[str, Any]] = []
+
+    async def ask_all_at_once() -> list[bytes]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, problem: problems.append(problem))
+        async with serve_metrics("127.0.0.1", 0, lambda: True, "PORT", registry) as address:
+            host, _, port = address.rpartition(":")
+            readers = []
+            for _ in range(100):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+                readers.append((reader, writer))
+            answers = [await _rest(reader) for reader, _ in readers]
+            for _, writer in readers:
+                writer.close()
+            return answers
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        answers = runner.run(ask_all_at_once())
+    assert problems == []
+    assert any(answer.startswith(b"HTTP/1.1 200 ") for answer in answers)
+    assert b"" in answers
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""

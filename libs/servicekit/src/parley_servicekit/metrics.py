@@ -91,7 +91,10 @@ class _Endpoint:
         self._writers[writer] = None
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-                writer.write(await self._respond(reader))
+                answer = await self._respond(reader)
+                if writer.transport.is_closing():
+                    return  # gone, or made room for another; uvloop takes a write into it for an error of ours
+                writer.write(answer)
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
