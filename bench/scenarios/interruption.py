@@ -196,7 +196,9 @@ def _stall_figure(
     engines_ms = {script.heard: script.engines_ms for script in plan.turns}
     for record in records:
         for turn in record.turns:
-            if turn.voice_to_voice_ms is None or turn.speech_end_at_s is None:
+            # Two turns that became one, on a machine that is far behind, have no delay of their own.
+            is_known = turn.heard_text in engines_ms
+            if not is_known or turn.voice_to_voice_ms is None or turn.speech_end_at_s is None:
                 continue
             over_ms = turn.voice_to_voice_ms - END_SILENCE_MS - engines_ms[turn.heard_text]
             into = during if stalled_at_s <= turn.speech_end_at_s <= stalled_at_s + _STALL_S else before
