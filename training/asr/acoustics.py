@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 import scipy.signal
 
 from training.asr import noises
@@ -18,7 +19,8 @@ Generator = np.random.Generator
 
 def shape_spectrum(samples: Floats, rng: Generator) -> Floats:
     """Tilt of up to 6 dB an octave, a resonance, and sometimes a telephone-like band limit."""
-    spectrum = np.fft.rfft(samples)
+    length = scipy.fft.next_fast_len(len(samples), real=True)
+    spectrum = scipy.fft.rfft(samples, length)
     hertz = np.maximum(np.linspace(0, SAMPLE_RATE_HZ / 2, len(spectrum)), 50.0)
     octaves = np.log2(hertz / 1000.0)
     decibels = rng.uniform(-5.0, 4.0) * octaves
@@ -30,7 +32,8 @@ def shape_spectrum(samples: Floats, rng: Generator) -> Floats:
         decibels -= 18.0 * np.maximum(0.0, np.log2(low_hz / hertz)) + 40.0 * np.maximum(
             0.0, np.log2(hertz / high_hz)
         )
-    shaped = np.fft.irfft(spectrum * 10.0 ** (np.maximum(decibels, -80.0) / 20.0), len(samples))
+    gains = 10.0 ** (np.maximum(decibels, -80.0) / 20.0)
+    shaped = scipy.fft.irfft(spectrum * gains, length)[: len(samples)]
     return _same_peak(shaped, samples)
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 _SYNCHRONOUS = 2
 _CHARACTERS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _PITCH_RANGE, _WORD_GAP = 1, 2, 3, 4, 7
-_PHONEMES_WITH_SPACES = ord(" ") << 8
+_PHONEMES_WITH_UNDERSCORES = ord("_") << 8
 _CALLBACK_TYPE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -58,16 +58,20 @@ class Espeak:
         joined = np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.int16)
         return joined.astype(np.float32) / 32768.0
 
-    def phonemes(self, text: str) -> list[str]:
-        """American phonemes of a word or sentence in espeak-ng's ASCII notation, stress marks removed."""
+    def phonemes(self, text: str) -> list[list[str]]:
+        """American phonemes of every spoken word in espeak-ng's ASCII notation, stress marks removed.
+
+        Words that run together ("of the") come as one.
+        """
         self._library.espeak_SetVoiceByName(b"en-us")
         translate = self._library.espeak_TextToPhonemes
         translate.restype = ctypes.c_char_p
         remaining = ctypes.c_char_p(text.encode())
-        spoken: list[str] = []
+        spoken: list[list[str]] = []
         while remaining:
-            part = translate(ctypes.byref(remaining), _CHARACTERS_UTF8, _PHONEMES_WITH_SPACES)
-            spoken += re.sub(r"[',%=_:|]", "", (part or b"").decode()).split()
+            part = translate(ctypes.byref(remaining), _CHARACTERS_UTF8, _PHONEMES_WITH_UNDERSCORES)
+            words = re.sub(r"[',%=:|!]", "", (part or b"").decode()).split()
+            spoken += [[sound for sound in word.split("_") if sound] for word in words]
         return spoken
 
 

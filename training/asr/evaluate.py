@@ -12,12 +12,14 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import numpy as np
 import numpy.typing as npt
-import sherpa_onnx
 
+from parley_asr.engines.model_folder import find_model
+from parley_asr.engines.sherpa_streaming import SherpaOptions, load_recognizer
 from training.asr import acoustics, noises, sentences, voices
 from training.asr.features import SAMPLE_RATE_HZ
 from training.asr.generate import level_dbfs, silence
@@ -28,24 +30,22 @@ PIECE_SAMPLES = 1_600
 TAIL_SECONDS = 0.66
 
 
-def load(folder: Path, model: str = "model.int8.onnx") -> sherpa_onnx.OnlineRecognizer:
-    """The recogniser with the arguments that the service uses."""
-    return sherpa_onnx.OnlineRecognizer.from_nemo_ctc(
-        tokens=str(folder / "tokens.txt"), model=str(folder / model), num_threads=1
-    )
+def load(folder: Path) -> Any:
+    """The recogniser as the service loads it."""
+    return load_recognizer(find_model(folder), SherpaOptions(folder))
 
 
-def transcribe(recogniser: sherpa_onnx.OnlineRecognizer, samples: Floats) -> str:
+def transcribe(recogniser: Any, samples: Floats) -> str:
     """Text of float32 samples at 16 kHz, streamed."""
     stream = recogniser.create_stream()
     padded = np.concatenate([samples, silence(TAIL_SECONDS)])
     for start in range(0, len(padded), PIECE_SAMPLES):
         stream.accept_waveform(SAMPLE_RATE_HZ, padded[start : start + PIECE_SAMPLES])
         while recogniser.is_ready(stream):
-            recogniser.decode_stream(stream)
+            recogniser.decode_streams([stream])
     stream.input_finished()
     while recogniser.is_ready(stream):
-        recogniser.decode_stream(stream)
+        recogniser.decode_streams([stream])
     return str(recogniser.get_result(stream))
 
 
@@ -138,7 +138,7 @@ def noise_cases(count: int) -> list[Case]:
     return [_not_speech(rng) for _ in range(count)]
 
 
-def measure(recogniser: sherpa_onnx.OnlineRecognizer, share: float, show: int) -> dict[str, float]:
+def measure(recogniser: Any, share: float, show: int) -> dict[str, float]:
     """Word error rate (percent) of every condition, and the percentage of empty results on clips without speech."""
     results: dict[str, float] = {}
     for name, (count, make) in CONDITIONS.items():
@@ -162,12 +162,11 @@ def measure(recogniser: sherpa_onnx.OnlineRecognizer, share: float, show: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="model.int8.onnx")
     parser.add_argument("--share", type=float, default=1.0, help="of the cases of each condition")
     parser.add_argument("--show", type=int, default=0, help="wrong transcripts to print for each condition")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    results = measure(load(options.folder, options.model), options.share, options.show)
+    results = measure(load(options.folder), options.share, options.show)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 

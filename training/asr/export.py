@@ -1,7 +1,7 @@
 """Exports a checkpoint for sherpa-onnx: ``python -m training.asr.export RUN FOLDER``.
 
-Writes ``FOLDER/model.int8.onnx`` (matrices in int8) and ``FOLDER/tokens.txt``; the
-float model stays in RUN. sherpa-onnx binds tensors by their order and reads the shapes from the metadata.
+Writes ``FOLDER/model.int8.onnx`` (matrices in int8), ``tokens.txt`` and the decoding graph with its words; the float
+model stays in RUN. sherpa-onnx binds tensors by their order and reads the shapes from the metadata.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import torch
 from onnx import helper, numpy_helper
 
 from training.asr.features import BAND_COUNT
+from training.asr.graph import write_graph
 from training.asr.network import SHIFT_FRAMES, STATE, WINDOW_FRAMES, Network, Streaming
-from training.asr.vocabulary import Vocabulary
+from training.asr.phonemes import SYMBOLS
 
 INPUT_NAMES = ["audio_signal", "length", "cache_last_channel", "cache_last_time", "cache_last_channel_len"]
 OUTPUT_NAMES = ["log_probabilities", "encoded_lengths", "next_channel", "next_time", "next_channel_len"]
 
 
-def load_network(run: Path, vocabulary: Vocabulary) -> Network:
+def load_network(run: Path) -> Network:
     """The averaged weights of a run's newest checkpoint, in evaluation mode."""
-    network = Network(vocabulary.pronunciations(), len(vocabulary.phonemes))
+    network = Network(len(SYMBOLS))
     network.load_state_dict(torch.load(run / "checkpoint.pt")["average"])
     network.eval()
     return network
@@ -69,8 +70,7 @@ def quantise_weights(source: Path, target: Path) -> None:
 
 
 def export(run: Path, folder: Path) -> None:
-    vocabulary = Vocabulary.load(run / "vocabulary.json")
-    streaming = Streaming(load_network(run, vocabulary)).eval()
+    streaming = Streaming(load_network(run)).eval()
     example = (
         torch.zeros(2, BAND_COUNT, WINDOW_FRAMES), torch.full((2,), WINDOW_FRAMES), torch.zeros(2, 1, 1, STATE),
         torch.zeros(2, 1, 1, streaming.tail_count), torch.zeros(2, dtype=torch.long),
@@ -81,10 +81,12 @@ def export(run: Path, folder: Path) -> None:
         streaming, example, str(full_path), input_names=INPUT_NAMES, output_names=OUTPUT_NAMES, opset_version=14,
         dynamic_axes={name: {0: "streams"} for name in names}, dynamo=False,
     )  # fmt: skip
-    add_metadata(full_path, len(vocabulary.symbols), streaming.tail_count)
+    add_metadata(full_path, len(SYMBOLS), streaming.tail_count)
     folder.mkdir(parents=True, exist_ok=True)
     quantise_weights(full_path, folder / "model.int8.onnx")
-    vocabulary.write_tokens(folder / "tokens.txt")
+    lines = (f"{symbol} {number}\n" for number, symbol in enumerate(SYMBOLS))
+    (folder / "tokens.txt").write_text("".join(lines))
+    write_graph(folder)
     print(f"{(folder / 'model.int8.onnx').stat().st_size / 1e6:.2f} MB in int8")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from training.asr.features import SAMPLE_RATE_HZ
 
@@ -24,18 +25,21 @@ def _peaked(samples: npt.NDArray[np.floating]) -> Floats:
 def coloured(count: int, rng: Generator, exponent: float | None = None) -> Floats:
     """White (0), pink (1) or brown (2) noise; the exponent is that of the falling power spectrum."""
     slope = rng.uniform(0.0, 2.2) if exponent is None else exponent
-    spectrum = np.fft.rfft(rng.standard_normal(count).astype(np.float32))
+    length = scipy.fft.next_fast_len(count, real=True)
+    spectrum = scipy.fft.rfft(rng.standard_normal(length, np.float32))
     bins = np.arange(len(spectrum))
-    return _peaked(np.fft.irfft(spectrum * np.maximum(bins, 1 + len(bins) // 400) ** (-slope / 2), count))
+    shape = np.maximum(bins, 1 + len(bins) // 400) ** (-slope / 2)
+    return _peaked(scipy.fft.irfft(spectrum * shape, length)[:count])
 
 
 def banded(count: int, rng: Generator) -> Floats:
     """Noise within one band: a fan, a hiss, a distant road."""
-    spectrum = np.fft.rfft(rng.standard_normal(count).astype(np.float32))
+    length = scipy.fft.next_fast_len(count, real=True)
+    spectrum = scipy.fft.rfft(rng.standard_normal(length, np.float32))
     hertz = np.linspace(0, SAMPLE_RATE_HZ / 2, len(spectrum))
     centre, width = 10 ** rng.uniform(2.0, 3.8), rng.uniform(0.2, 1.5)
     shape = np.exp(-0.5 * (np.log2(np.maximum(hertz, 20.0) / centre) / width) ** 2)
-    return _peaked(np.fft.irfft(spectrum * shape, count))
+    return _peaked(scipy.fft.irfft(spectrum * shape, length)[:count])
 
 
 def hum(count: int, rng: Generator) -> Floats:

@@ -12,7 +12,6 @@ import json
 import random
 import re
 import zlib
-from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,11 +111,9 @@ def spoken_questions() -> frozenset[str]:
 
 @functools.cache
 def rare_words() -> tuple[str, ...]:
-    """Words that stay outside the whole-word vocabulary and teach the character fallback."""
-    domain_words = set(" ".join(domain_sentences()).split())
-    return tuple(
-        word for word in " ".join(_lines(TEXT / "rare_words.txt")).split() if word not in domain_words
-    )
+    """Words that stay outside the lexicon: the recogniser has to spell them."""
+    known = set(vocabulary())
+    return tuple(word for word in " ".join(_lines(TEXT / "rare_words.txt")).split() if word not in known)
 
 
 def is_held_out(sentence: str) -> bool:
@@ -187,11 +184,17 @@ def template_sentence(rng: random.Random, *, held_out: bool = False) -> str:
     """A sentence from a random template; with ``held_out`` one that training never draws."""
     while True:
         sentence = expand(rng.choice(_lines(TEXT / "templates.txt")), rng)
-        in_domain = sentence in _domain_set()
-        if held_out and is_held_out(sentence) and not in_domain:
+        in_domain = sentence in _domain_set() and sentence not in spoken_questions()
+        wanted = (
+            is_held_out(sentence) and not in_domain if held_out else in_domain or not is_held_out(sentence)
+        )
+        if wanted:
             return sentence
-        if not held_out and (in_domain or not is_held_out(sentence)):
-            return sentence
+
+
+@functools.cache
+def _training_domain() -> tuple[str, ...]:
+    return tuple(sentence for sentence in domain_sentences() if sentence not in spoken_questions())
 
 
 @functools.cache
@@ -201,23 +204,13 @@ def _domain_set() -> frozenset[str]:
 
 @functools.cache
 def vocabulary() -> tuple[str, ...]:
-    """Whole-word tokens in alphabetical order: all of the domain, slots, templates, numbers and held-out texts."""
-    words: Counter[str] = Counter()
+    """The lexicon in alphabetical order: every word of the domain, templates, slots, numbers and held-out texts."""
     rng = random.Random(7)
-    for sentence in (
-        *domain_sentences(),
-        *held_out_sentences(),
-        *_ONES,
-        *_TENS,
-        "hundred thousand",
-        *LETTERS,
-    ):
-        words.update(sentence.split())
-    for _ in range(60_000):
-        words.update(expand(rng.choice(_lines(TEXT / "templates.txt")), rng).split())
-    for choice in (choice for choices in _slots().values() for choice in choices):
-        words.update(choice.split())
-    return tuple(sorted(words.keys() - set(rare_words())))
+    templates = (expand(rng.choice(_lines(TEXT / "templates.txt")), rng) for _ in range(60_000))
+    slots = (choice for choices in _slots().values() for choice in choices if "{" not in choice)
+    numbers = (*_ONES, *_TENS, "hundred", "thousand", *LETTERS)
+    texts = (*domain_sentences(), *held_out_sentences(), *numbers, *slots, *templates)
+    return tuple(sorted(set(" ".join(texts).split())))
 
 
 def word_string(rng: random.Random, *, rare_share: float = 0.0) -> str:
@@ -229,7 +222,7 @@ def word_string(rng: random.Random, *, rare_share: float = 0.0) -> str:
 
 
 def rare_word(rng: random.Random) -> str:
-    """A word that the model has no whole-word token for."""
+    """A word that is not in the lexicon."""
     return rng.choice(rare_words()) if rng.random() < 0.7 else pseudo_word(rng)
 
 
@@ -243,11 +236,9 @@ def with_rare_word(sentence: str, rng: random.Random) -> str:
 def training_sentence(rng: random.Random) -> str:
     """One utterance's text in the proportions of the training set."""
     kind = rng.random()
-    if kind < 0.30:
-        domain = domain_sentences()
-        sentence = rng.choice(domain)
-        return rng.choice(domain) if sentence in spoken_questions() else sentence
-    if kind < 0.66:
+    if kind < 0.28:
+        return rng.choice(_training_domain())
+    if kind < 0.60:
         return template_sentence(rng)
     if kind < 0.92:
         return word_string(rng)

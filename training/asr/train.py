@@ -1,6 +1,6 @@
 """Trains the recogniser: ``python -m training.asr.train DATA RUN --steps 24000``.
 
-One thread by choice (two fight over shared cores). Writes ``RUN/vocabulary.json`` and, every 500 steps,
+One thread by choice (two fight over shared cores). Writes every 500 steps
 ``RUN/checkpoint.pt`` with an exponential average of the weights, which is what export takes. Continues from
 ``RUN/checkpoint.pt`` when it is there.
 """
@@ -14,21 +14,20 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from training.asr.batches import Clip, Shards, padded
-from training.asr.ctc import sparse_ctc_loss
 from training.asr.network import Network, output_lengths
-from training.asr.vocabulary import Vocabulary
+from training.asr.phonemes import Phonemes
 
 PEAK_RATE = 1.2e-3
 WARM_UP_STEPS = 500
 AVERAGE_DECAY = 0.998
-PHONEME_WEIGHT = 0.6
+GUESS_WEIGHT = 0.3
 
 
 def endless(shards: Shards, generator: np.random.Generator) -> Iterator[list[Clip]]:
@@ -38,16 +37,24 @@ def endless(shards: Shards, generator: np.random.Generator) -> Iterator[list[Cli
         shards.refresh()
 
 
+def ctc_loss(scores: Tensor, targets: list[list[int]], steps: Tensor) -> Tensor:
+    """Mean loss per clip of scores (N, T, tokens) before softmax."""
+    flat = torch.tensor([token for target in targets for token in target], dtype=torch.long)
+    sizes = torch.tensor([len(target) for target in targets])
+    likely = scores.float().log_softmax(-1).transpose(0, 1)
+    losses = functional.ctc_loss(likely, flat, steps, sizes, reduction="none", zero_infinity=True)
+    return losses.mean()
+
+
 def loss_of(
-    network: Network, vocabulary: Vocabulary, clips: list[Clip], features: Tensor, lengths: list[int]
+    network: Network, phonemes: Phonemes, clips: list[Clip], features: Tensor, lengths: list[int]
 ) -> Tensor:
-    """Mean CTC loss per clip: tokens plus a share of the auxiliary phonemes."""
+    """CTC loss of the result plus a share of that of the first guesses."""
     with torch.autocast("cpu", torch.bfloat16):
-        tokens, phonemes = network(features)
+        scores, guesses = network(features)
     steps = output_lengths(torch.tensor(lengths))
-    of_tokens = sparse_ctc_loss(tokens, [vocabulary.encode(text) for _, text in clips], steps)
-    of_phonemes = sparse_ctc_loss(phonemes, [vocabulary.encode_phonemes(text) for _, text in clips], steps)
-    return of_tokens + PHONEME_WEIGHT * of_phonemes
+    targets = [phonemes.encode(text) for _, text in clips]
+    return ctc_loss(scores, targets, steps) + GUESS_WEIGHT * ctc_loss(guesses, targets, steps)
 
 
 def learning_rate(step: int, progress: float) -> float:
@@ -56,29 +63,17 @@ def learning_rate(step: int, progress: float) -> float:
 
 
 def begin_from(network: Network, checkpoint: Path) -> None:
-    """Take what fits of another run's averaged weights (the same vocabulary), with a new schedule."""
-    network.load_state_dict(torch.load(checkpoint)["average"], strict=False)
-
-
-def parameter_groups(network: Network) -> list[dict[str, Any]]:
-    """The head learns twice as fast as the rest: each of its words is heard rarely."""
-    of_head = [value for name, value in network.named_parameters() if name.startswith(("head", "bottleneck"))]
-    rest = [
-        value for name, value in network.named_parameters() if not name.startswith(("head", "bottleneck"))
-    ]
-    return [{"params": rest, "factor": 1.0}, {"params": of_head, "factor": 2.0}]
+    """Take another run's averaged weights, with a new schedule."""
+    network.load_state_dict(torch.load(checkpoint)["average"])
 
 
 def train(data: Path, run: Path, steps: int, minutes: float, seed: int, start_from: Path | None) -> None:
     torch.manual_seed(seed)
     random.seed(seed)
     run.mkdir(parents=True, exist_ok=True)
-    vocabulary_path = run / "vocabulary.json"
-    if not vocabulary_path.exists():
-        Vocabulary.build().save(vocabulary_path)
-    vocabulary = Vocabulary.load(vocabulary_path)
+    phonemes = Phonemes()
     shards = Shards(data)
-    network = Network(vocabulary.pronunciations(), len(vocabulary.phonemes))
+    network = Network(len(phonemes.symbols))
     mean, deviation = shards.statistics()
     network.mean.copy_(torch.from_numpy(mean))
     network.deviation.copy_(torch.from_numpy(deviation))
@@ -86,7 +81,7 @@ def train(data: Path, run: Path, steps: int, minutes: float, seed: int, start_fr
         begin_from(network, start_from)
     average = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(
-        parameter_groups(network), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        network.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     first, spent = 0, 0.0
     if (run / "checkpoint.pt").exists():
@@ -95,10 +90,7 @@ def train(data: Path, run: Path, steps: int, minutes: float, seed: int, start_fr
         average.load_state_dict(stored["average"])
         optimiser.load_state_dict(stored["optimiser"])
         first, spent = stored["step"], stored["spent_seconds"]
-    print(
-        f"{sum(map(torch.numel, network.parameters())):,} parameters, {len(vocabulary.symbols)} tokens",
-        flush=True,
-    )
+    print(f"{sum(map(torch.numel, network.parameters())):,} parameters", flush=True)
     generator = np.random.default_rng([seed, first])
     clips_of_step = endless(shards, generator)
     started, heard_seconds, recent = time.monotonic(), 0.0, 0.0
@@ -108,10 +100,10 @@ def train(data: Path, run: Path, steps: int, minutes: float, seed: int, start_fr
         elapsed = spent + time.monotonic() - started
         progress = max(step / steps, elapsed / (60 * minutes))
         for group in optimiser.param_groups:
-            group["lr"] = group["factor"] * learning_rate(step, progress)
+            group["lr"] = learning_rate(step, progress)
         clips = next(clips_of_step)
         batch, lengths = padded(clips, shards, generator)
-        loss = loss_of(network, vocabulary, clips, torch.from_numpy(batch), lengths)
+        loss = loss_of(network, phonemes, clips, torch.from_numpy(batch), lengths)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 20.0)

@@ -1,5 +1,6 @@
 """Models that cannot be served are refused in one line, also those on which the library ends the process."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from contract.asr_engines.made_models import make_ctc, make_transducer, make_voi
 
 from parley_asr.engines.sherpa_streaming import SherpaOptions, require_provider
 from parley_asr.model_check import check_models
+from parley_asr.settings import EMBEDDED_MODEL_FOLDER, EMBEDDED_VAD_MODEL_FILE
 from parley_servicekit.faults import Fault, FaultCode
 
 TIMEOUT_MS = 60_000
@@ -73,6 +75,15 @@ async def test_a_model_on_which_the_library_ends_the_process(tmp_path: Path) -> 
     reason = await reason_for(tmp_path)
     assert "ended the process that tried it (exit code 255)" in reason
     assert "vocab_size" in reason
+
+
+@pytest.mark.parametrize("size_bytes", [0, 100, 1_000_000])
+async def test_a_decoding_graph_that_is_cut_off(size_bytes: int, tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    shutil.copytree(EMBEDDED_MODEL_FOLDER, folder)
+    whole = (folder / "graph.fst").read_bytes()
+    (folder / "graph.fst").write_bytes(whole[:size_bytes])
+    assert "cut" in await reason_for(folder, EMBEDDED_VAD_MODEL_FILE)
 
 
 async def test_a_voice_activity_model_of_another_kind(tmp_path: Path) -> None:

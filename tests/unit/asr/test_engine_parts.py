@@ -1,6 +1,7 @@
 """The parts of the sherpa-onnx adapter that need no model: words, folders, metadata, scripts, settings."""
 
 import contextlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.asr.hearing import RecordingEngine, RecordingStream, silence
 
+from parley_asr.engines.graph_recognizer import read_lexicon
 from parley_asr.engines.model_folder import Family, find_model
 from parley_asr.engines.onnx_metadata import OnnxFormatError, read_onnx_metadata
 from parley_asr.engines.scripted import read_script
 from parley_asr.engines.sherpa_streaming import words_of
 from parley_asr.ports import TimedWord
-from parley_asr.settings import Settings
+from parley_asr.settings import EMBEDDED_MODEL_FOLDER, Settings
 from parley_asr.utterance import Utterance
 from parley_servicekit.faults import Fault, FaultCode
 from parley_servicekit.settings import SettingsError, read_settings
@@ -99,6 +101,20 @@ def test_an_encoder_and_a_decoder_are_a_paraformer_and_a_detector_is_no_recognis
 def test_a_single_network_without_metadata_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="neither a streaming NeMo CTC nor a zipformer2 CTC"):
         find_model(folder_of(tmp_path, "model.onnx"))
+
+
+@pytest.mark.parametrize(("present", "missing"), [("graph.fst", "lexicon.txt"), ("lexicon.txt", "graph.fst")])
+def test_a_graph_and_its_lexicon_come_together(tmp_path: Path, present: str, missing: str) -> None:
+    folder = folder_of(tmp_path, present)
+    shutil.copy(EMBEDDED_MODEL_FOLDER / "model.int8.onnx", folder)
+    with pytest.raises(Fault, match=f"holds {present} but no {missing}"):
+        find_model(folder)
+
+
+def test_a_lexicon_tells_what_each_way_writes_and_how_many_sounds_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "lexicon.txt"
+    path.write_text("<eps>\n▁to t u\n▁to t @\n▁a eI\nsh S\n")
+    assert read_lexicon(path) == (["<eps>", "▁to", "▁to", "▁a", "sh"], [0, 2, 2, 1, 1])
 
 
 @pytest.mark.parametrize(

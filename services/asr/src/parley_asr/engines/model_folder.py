@@ -11,7 +11,7 @@ from pathlib import Path
 from parley_asr import faults
 from parley_asr.engines.onnx_metadata import OnnxFormatError, read_onnx_metadata
 
-_TOKENS_MAX_BYTES = 16 << 20
+_TEXT_MAX_BYTES = 16 << 20
 _BLANKS = ("<blk>", "<eps>", "<blank>")
 _NEMO_KEYS = frozenset(
     ["window_size", "chunk_shift", "subsampling_factor", "vocab_size"]
@@ -37,6 +37,7 @@ class Family(enum.Enum):
 class ModelFiles:
     """A streaming model on disk. `networks` by role: model, or encoder, decoder and (transducer) joiner.
 
+    graph, lexicon: of a CTC model of sounds, else None.
     tail_ms: how much silence after the last sample makes the model decode that sample.
     """
 
@@ -44,11 +45,14 @@ class ModelFiles:
     tokens: Path
     networks: dict[str, Path]
     tail_ms: int
+    graph: Path | None = None
+    lexicon: Path | None = None
 
     @property
     def size_bytes(self) -> int:
         """On disk, together."""
-        return sum(path.stat().st_size for path in [self.tokens, *self.networks.values()])
+        files = [self.tokens, self.graph, self.lexicon, *self.networks.values()]
+        return sum(path.stat().st_size for path in files if path is not None)
 
 
 def find_model(folder: Path) -> ModelFiles:
@@ -69,7 +73,8 @@ def find_model(folder: Path) -> ModelFiles:
         raise faults.unusable_model(
             f"{folder.name} holds neither a model .onnx nor an encoder and a decoder .onnx"
         )
-    return ModelFiles(family, tokens, networks, _tail_ms(metadata))
+    graph, lexicon = _graph(folder) if family is Family.NEMO_CTC else (None, None)
+    return ModelFiles(family, tokens, networks, _tail_ms(metadata), graph, lexicon)
 
 
 def _networks(folder: Path) -> dict[str, Path]:
@@ -81,6 +86,22 @@ def _networks(folder: Path) -> dict[str, Path]:
         role = next((role for role in ("encoder", "decoder", "joiner") if role in path.name), "model")
         networks.setdefault(role, path)
     return networks
+
+
+def _graph(folder: Path) -> tuple[Path | None, Path | None]:
+    graph, lexicon = folder / "graph.fst", folder / "lexicon.txt"
+    if graph.is_file() != lexicon.is_file():
+        present, missing = (graph, lexicon) if graph.is_file() else (lexicon, graph)
+        raise faults.unusable_model(f"{folder.name} holds {present.name} but no {missing.name}")
+    if not graph.is_file():
+        return None, None
+    _require_size(lexicon)
+    return graph, lexicon
+
+
+def _require_size(text: Path) -> None:
+    if text.stat().st_size > _TEXT_MAX_BYTES:
+        raise faults.unusable_model(f"{text.name} is larger than {_TEXT_MAX_BYTES} bytes")
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -104,8 +125,7 @@ def _ctc_family(path: Path, metadata: dict[str, str]) -> Family:
 
 
 def _require_blank(tokens: Path) -> None:
-    if tokens.stat().st_size > _TOKENS_MAX_BYTES:
-        raise faults.unusable_model(f"{tokens.name} is larger than {_TOKENS_MAX_BYTES} bytes")
+    _require_size(tokens)
     lines = tokens.read_text(encoding="utf-8", errors="replace").splitlines()
     if not any(line.startswith(tuple(f"{blank} " for blank in _BLANKS)) for line in lines):
         raise faults.unusable_model(f"{tokens.name} holds none of {', '.join(_BLANKS)}")

@@ -17,6 +17,7 @@ import sherpa_onnx
 
 from parley_asr import faults
 from parley_asr.engines.batch_decoder import BatchBegun, BatchDecoder, Decoded
+from parley_asr.engines.graph_recognizer import GraphRecognizer
 from parley_asr.engines.model_folder import Family, ModelFiles, find_model
 from parley_asr.ports import (
     SAMPLE_RATE_HZ,
@@ -126,25 +127,39 @@ class SherpaStream:
 
 def load_recognizer(files: ModelFiles, options: SherpaOptions) -> Any:
     """Load a model, blocking. Raises Fault for what the library reports; it may also end the process."""
-    common = {
-        "tokens": str(files.tokens),
-        "num_threads": options.thread_count,
-        "sample_rate": SAMPLE_RATE_HZ,
-        "provider": options.provider,
-    }
+    try:
+        return _load_recognizer(files, options)
+    except Exception as error:
+        raise faults.unusable_model(
+            f"{options.folder.name} cannot be loaded: {' '.join(str(error).split())[:200]}"
+        ) from error
+
+
+def _load_recognizer(files: ModelFiles, options: SherpaOptions) -> Any:
     networks = {role: str(path) for role, path in files.networks.items()}
+    if files.graph is not None and files.lexicon is not None:
+        return GraphRecognizer(
+            files.networks["model"],
+            files.tokens,
+            files.graph,
+            files.lexicon,
+            thread_count=options.thread_count,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            provider=options.provider,
+        )
     factories = {
         Family.NEMO_CTC: sherpa_onnx.OnlineRecognizer.from_nemo_ctc,
         Family.ZIPFORMER2_CTC: sherpa_onnx.OnlineRecognizer.from_zipformer2_ctc,
         Family.TRANSDUCER: sherpa_onnx.OnlineRecognizer.from_transducer,
         Family.PARAFORMER: sherpa_onnx.OnlineRecognizer.from_paraformer,
     }
-    try:
-        return factories[files.family](**common, **networks)
-    except Exception as error:
-        raise faults.unusable_model(
-            f"{options.folder.name} cannot be loaded: {' '.join(str(error).split())[:200]}"
-        ) from error
+    return factories[files.family](
+        tokens=str(files.tokens),
+        num_threads=options.thread_count,
+        sample_rate=SAMPLE_RATE_HZ,
+        provider=options.provider,
+        **networks,
+    )
 
 
 def require_provider(provider: str) -> None:
