@@ -48,7 +48,9 @@ async def _serving(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[No
 
         availability = Availability(engine, chat, metrics, report, settings.check_interval_ms)
         await availability.look()
-        chat_service_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(chat, lifecycle.traces), lifecycle.server)
+        chat_service_pb2_grpc.add_ChatServiceServicer_to_server(
+            ChatServicer(chat, lifecycle.traces), lifecycle.server
+        )
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(availability.watch(), name="llm.availability")
             try:
