@@ -56,7 +56,7 @@ async def gateway(
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         limits = ConversationLimits(2, 1000, client_stall_ms)
         servicer = ConversationServicer(
-            services.bundle(), load_personas(None), "companion", limits, status, tasks
+            services.bundle(), load_personas(None), "companion", limits, status, tasks, lambda _: None
         )
         async with (
             listening(lambda server: add_ConversationServiceServicer_to_server(servicer, server)) as address,
