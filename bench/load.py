@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 
+from bench.child import stop
 from bench.person import Person
 from bench.plan import Plan, plan_from_json
 from bench.records import SessionRecord, record_from_json
@@ -30,7 +31,6 @@ from bench.speech import clip_frames
 
 _ROOT = Path(__file__).parents[1]
 _START_S = 30.0
-_STOP_S = 10.0
 # After the last planned frame: replies that are still played, and a machine that is behind.
 _GRACE_S = 30.0
 
@@ -104,7 +104,7 @@ async def running_load(
         yield Load(workers, length_s)
     finally:
         for worker in workers:
-            await _stop(worker.process)
+            await stop(worker.process)
 
 
 async def run_load(
@@ -131,17 +131,6 @@ async def _line(worker: _Worker, wanted: str) -> None:
         if line.strip() == wanted.encode():
             return
     raise RuntimeError(f"a load process ended with {await worker.process.wait()}")
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 # In the process itself.

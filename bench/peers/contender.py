@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.child import stop
 from bench.peers.record import Step
 from bench.peers.workload import Plan
 
@@ -19,7 +20,6 @@ _ROOT = Path(__file__).parents[2]
 _LINE_MAX_BYTES = 1 << 20
 _START_S = 120.0
 _STEP_GRACE_S = 60.0
-_STOP_S = 10.0
 _TOLD_STDERR_CHARS = 2000
 
 
@@ -71,7 +71,7 @@ async def measure_peer(python: Path, module: str, plan: Plan, folder: Path) -> R
                 f"{module} failed ({type(error).__name__}: {error})\n{last_words}"
             ) from error
         finally:
-            await _stop(process)
+            await stop(process)
 
 
 async def _listened(process: asyncio.subprocess.Process, plan: Plan) -> Round:
@@ -92,17 +92,6 @@ async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[bytes]:
     assert process.stdout is not None
     while line := await process.stdout.readline():
         yield line
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from kaldifst import StdArc, StdVectorFst
 
 from training.asr import sentences
-from training.asr.phonemes import SYMBOLS, spoken
+from training.asr.phonemes import NUMBER_OF, SYMBOLS, spoken
 
 Way = tuple[str, tuple[str, ...]]
 """Something written, and the sounds that say it."""
@@ -24,7 +24,7 @@ Way = tuple[str, tuple[str, ...]]
 START = "<s>"
 EPSILON = 0
 SPACE = "\u2581"
-# Natural logarithms of odds, chosen on held-out sentences.
+# Natural logarithms of odds; chosen as the card of the model says.
 LANGUAGE_SCALE = 0.6
 DISCOUNT = 0.6
 RARE_WAY = 0.02
@@ -43,11 +43,8 @@ LETTERS_OF_SOUND = {
 def corpus() -> list[list[str]]:
     """Sentences whose word pairs the graph prefers: the domain (without held-out texts) and templates."""
     rng = random.Random(11)
-    domain = [
-        sentence for sentence in sentences.domain_sentences() if sentence not in sentences.spoken_questions()
-    ]
     templates = [sentences.template_sentence(rng) for _ in range(60_000)]
-    return [sentence.split() for sentence in (*domain * 4, *templates)]
+    return [sentence.split() for sentence in (*sentences.training_domain() * 4, *templates)]
 
 
 def pronunciations() -> dict[str, dict[tuple[str, ...], float]]:
@@ -132,7 +129,6 @@ class Graph:
 
     def __init__(self, ways: dict[str, dict[tuple[str, ...], float]], bigrams: Bigrams) -> None:
         self.fst = StdVectorFst()
-        self._sound_of = {sound: number for number, sound in enumerate(SYMBOLS)}
         self._ways = ways
         self.lexicon = [("<eps>", ())]
         self.lexicon += [(SPACE + word, sounds) for word in sorted(ways) for sounds in ways[word]]
@@ -156,7 +152,7 @@ class Graph:
         for word, cost in costs.items():
             for sounds, way_cost in self._ways[word].items():
                 root.add(
-                    [self._sound_of[sound] for sound in sounds],
+                    [NUMBER_OF[sound] for sound in sounds],
                     (word, sounds),
                     LANGUAGE_SCALE * cost + way_cost,
                 )

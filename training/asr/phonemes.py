@@ -22,16 +22,12 @@ _WRITTEN_AS = {
 }  # fmt: skip
 
 
-class Phonemes:
-    """Token numbers of texts; blank is 0."""
+NUMBER_OF = {symbol: number for number, symbol in enumerate(SYMBOLS)}
 
-    def __init__(self) -> None:
-        self.symbols = SYMBOLS
-        self.number_of = {symbol: number for number, symbol in enumerate(SYMBOLS)}
 
-    def encode(self, text: str) -> list[int]:
-        """Token numbers of normalised text."""
-        return [self.number_of[sound] for word in spoken(text) for sound in word]
+def encode(text: str) -> list[int]:
+    """Token numbers of normalised text."""
+    return [NUMBER_OF[sound] for word in spoken(text) for sound in word]
 
 
 @functools.lru_cache(400_000)

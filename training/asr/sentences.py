@@ -193,7 +193,8 @@ def template_sentence(rng: random.Random, *, held_out: bool = False) -> str:
 
 
 @functools.cache
-def _training_domain() -> tuple[str, ...]:
+def training_domain() -> tuple[str, ...]:
+    """The domain without the committed spoken questions."""
     return tuple(sentence for sentence in domain_sentences() if sentence not in spoken_questions())
 
 
@@ -237,7 +238,7 @@ def training_sentence(rng: random.Random) -> str:
     """One utterance's text in the proportions of the training set."""
     kind = rng.random()
     if kind < 0.28:
-        return rng.choice(_training_domain())
+        return rng.choice(training_domain())
     if kind < 0.60:
         return template_sentence(rng)
     if kind < 0.92:

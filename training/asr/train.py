@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from training.asr.batches import Clip, Shards, padded
 from training.asr.network import Network, output_lengths
-from training.asr.phonemes import Phonemes
+from training.asr.phonemes import SYMBOLS, encode
 
 PEAK_RATE = 1.2e-3
 WARM_UP_STEPS = 500
@@ -46,14 +46,12 @@ def ctc_loss(scores: Tensor, targets: list[list[int]], steps: Tensor) -> Tensor:
     return losses.mean()
 
 
-def loss_of(
-    network: Network, phonemes: Phonemes, clips: list[Clip], features: Tensor, lengths: list[int]
-) -> Tensor:
+def loss_of(network: Network, clips: list[Clip], features: Tensor, lengths: list[int]) -> Tensor:
     """CTC loss of the result plus a share of that of the first guesses."""
     with torch.autocast("cpu", torch.bfloat16):
         scores, guesses = network(features)
     steps = output_lengths(torch.tensor(lengths))
-    targets = [phonemes.encode(text) for _, text in clips]
+    targets = [encode(text) for _, text in clips]
     return ctc_loss(scores, targets, steps) + GUESS_WEIGHT * ctc_loss(guesses, targets, steps)
 
 
@@ -71,9 +69,8 @@ def train(data: Path, run: Path, steps: int, minutes: float, seed: int, start_fr
     torch.manual_seed(seed)
     random.seed(seed)
     run.mkdir(parents=True, exist_ok=True)
-    phonemes = Phonemes()
     shards = Shards(data)
-    network = Network(len(phonemes.symbols))
+    network = Network(len(SYMBOLS))
     mean, deviation = shards.statistics()
     network.mean.copy_(torch.from_numpy(mean))
     network.deviation.copy_(torch.from_numpy(deviation))
@@ -103,7 +100,7 @@ def train(data: Path, run: Path, steps: int, minutes: float, seed: int, start_fr
             group["lr"] = learning_rate(step, progress)
         clips = next(clips_of_step)
         batch, lengths = padded(clips, shards, generator)
-        loss = loss_of(network, phonemes, clips, torch.from_numpy(batch), lengths)
+        loss = loss_of(network, clips, torch.from_numpy(batch), lengths)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 20.0)
