@@ -66,12 +66,15 @@ async def test_the_spoken_answer_is_what_was_written(stack: Stack, tmp_path) -> 
     assert rate <= 0.25
 
 
-async def test_reply_audio_starts_before_the_last_word_is_written(stack: Stack) -> None:
+async def test_reply_audio_starts_with_the_first_phrase_not_with_the_whole_reply(stack: Stack) -> None:
+    """How long the tiny chat model takes for the rest is luck; with a slow one, see tests/integration/gateway."""
     async with conversing(stack.gateway) as person:
         await person.say("story")
-        await person.reply()
+        reply = await person.reply()
     kinds = [each.WhichOneof("response") for each in person.responses]
-    assert kinds.index("reply_audio") < len(kinds) - 1 - kinds[::-1].index("reply_text")
+    first_audio = kinds.index("reply_audio")
+    phrases = [each.phrase.mark.text for each in person.responses[:first_audio]]
+    assert len("".join(phrases)) < len(reply.heard_text) / 2
 
 
 async def test_the_latency_of_a_turn_is_five_stages_that_sum_to_the_whole(stack: Stack) -> None:

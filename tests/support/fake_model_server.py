@@ -21,7 +21,7 @@ class Behaviour:
 
     error_status, error_text: answers with an error instead. Where *_after is set, it counts pieces: then comes an
     error within the stream, an end of the connection in the middle, a proper end of the body without the protocol's
-    own end mark, nothing any more, or bytes that are no protocol at all.
+    own end mark, nothing any more, or bytes that are no protocol at all. goes_on_after_end: the body never ends.
     """
 
     pieces: tuple[str, ...] | None = None
@@ -33,6 +33,7 @@ class Behaviour:
     unmarked_end_after: int | None = None
     stall_after: int | None = None
     garbage_after: int | None = None
+    goes_on_after_end: bool = False
     refuses_think: bool = False
     thinking: tuple[str, ...] = ()
     tells_usage: bool = True
@@ -41,7 +42,10 @@ class Behaviour:
 
 @dataclass
 class FakeModelServer:
-    """A running server. `url` is what an engine is configured with."""
+    """A running server. `url` is what an engine is configured with.
+
+    request_max_count: what a connection is good for; at the next request it is closed without a word.
+    """
 
     protocol: Literal["ollama", "openai"]
     url: str = ""
@@ -49,6 +53,8 @@ class FakeModelServer:
     models: tuple[str, ...] = ("alphabet:latest", "other:1b")
     api_key: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    request_max_count: int | None = None
+    connection_count: int = 0
     running_count: int = 0
     broken_off_count: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,12 +62,17 @@ class FakeModelServer:
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request after the other."""
+        self.connection_count += 1
+        request_count = 0
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 while True:
                     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                     length = int(_header(head, "content-length") or 0)
                     body = json.loads(await reader.readexactly(length) or b"{}")
+                    if self.request_max_count is not None and request_count >= self.request_max_count:
+                        return
+                    request_count += 1
                     await self._answer(head, body, reader, writer)
         finally:
             writer.close()
@@ -152,6 +163,9 @@ class FakeModelServer:
         self._write_end(
             writer, min(len(pieces), wanted), "length" if is_cut else "stop", behaviour.tells_usage
         )
+        if behaviour.goes_on_after_end:
+            await writer.drain()
+            await asyncio.Event().wait()
         writer.write(b"0\r\n\r\n")
 
     async def _misbehave(self, index: int, behaviour: Behaviour, writer: asyncio.StreamWriter) -> bool:

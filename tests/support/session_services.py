@@ -47,7 +47,7 @@ class RecognitionDouble:
     async def send(self, audio: Audio) -> None:
         await self._take(audio)
 
-    def send_now(self, audio: Audio) -> bool:
+    def send_now(self, audio: Audio, *, may_wait: bool) -> bool:
         if self.is_frozen or self.is_slow:
             return False
         self.received.append(audio)

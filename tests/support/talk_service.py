@@ -134,10 +134,10 @@ async def serving(
 
 
 @asynccontextmanager
-async def linked(channel: grpc.aio.Channel, *, may_wait: bool = False) -> AsyncIterator[LinkChannel]:
+async def linked(channel: grpc.aio.Channel) -> AsyncIterator[LinkChannel]:
     """A channel whose first link is up."""
     async with asyncio.TaskGroup() as tasks:
-        links = LinkChannel(channel, frozenset({f"/{SERVICE}/Talk"} if may_wait else ()))
+        links = LinkChannel(channel)
         running = tasks.create_task(links.run(), name="links")
         async with asyncio.timeout(10):
             while not links.link_count:

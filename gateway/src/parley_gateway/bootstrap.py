@@ -51,8 +51,6 @@ SERVICE_NAMES = [
     "parley.gateway.v1.HistoryService",
     *(descriptor.full_name for descriptor in _PROXIED.values()),
 ]
-# Audio of a microphone comes in small pieces that are worth collecting; the rest is awaited by somebody.
-_MAY_WAIT = frozenset({"/parley.asr.v1.RecognitionService/StreamingRecognize"})
 _MILLISECONDS_AN_HOUR = 3_600_000
 
 
@@ -68,7 +66,7 @@ def starter(settings: Settings) -> Start:
             channels = {
                 name: await _channel(stack, target, settings) for name, target in _targets(settings).items()
             }
-            links = {name: LinkChannel(channel, _MAY_WAIT) for name, channel in channels.items()}
+            links = {name: LinkChannel(channel) for name, channel in channels.items()}
             linking = [tasks.create_task(link.run(), name=f"links.{name}") for name, link in links.items()]
             linked = cast(dict[str, grpc.aio.Channel], links)  # of a channel, they have what stubs use
             metrics = GatewayMetrics(REGISTRY)

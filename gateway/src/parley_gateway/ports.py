@@ -194,8 +194,11 @@ class RecognitionStream(Protocol):
     async def send(self, audio: Audio) -> None:
         """Pass audio on; waits while the recogniser holds back."""
 
-    def send_now(self, audio: Audio) -> bool:
-        """Pass audio on if that needs no waiting. False: nothing was done, `send` would wait."""
+    def send_now(self, audio: Audio, *, may_wait: bool) -> bool:
+        """Pass audio on if there is room. False: nothing was done, `send` would wait.
+
+        may_wait: it need not leave at once, but may do so within milliseconds, with that of others.
+        """
 
     def belongs_to(self, traceparent: str) -> None:
         """What is being said belongs to this W3C trace; told with what is sent next."""

@@ -14,7 +14,7 @@ def talk() -> Talk:
     return Talk()
 
 
-@pytest.fixture(params=["plain", "link", "link that may wait"])
+@pytest.fixture(params=["plain", "link"])
 async def channel(request: pytest.FixtureRequest, talk: Talk) -> AsyncIterator[Any]:
     async with serving(talk) as address:
         plain = open_channel(address)
@@ -22,7 +22,7 @@ async def channel(request: pytest.FixtureRequest, talk: Talk) -> AsyncIterator[A
             if request.param == "plain":
                 yield plain
             else:
-                async with linked(plain, may_wait="wait" in request.param) as links:
+                async with linked(plain) as links:
                     yield links
         finally:
             await plain.close()

@@ -26,7 +26,7 @@ async def test_audio_tells_its_offset_only_after_a_gap() -> None:
     link = Link("instance")
     stream = GrpcRecognitionStream(link.open(METHOD, None, None))
     for start_ms in (0.0, 20.0, 40.004, 500.0, 520.0):
-        assert stream.send_now(audio(start_ms))
+        assert stream.send_now(audio(start_ms), may_wait=True)
     requests = sent(link)
     assert [request.audio.HasField("start_offset") for request in requests] == [False] * 3 + [True, False]
     assert requests[3].audio.start_offset.ToMilliseconds() == 500
@@ -37,7 +37,7 @@ async def test_a_trace_goes_with_what_is_sent_next_and_only_with_that() -> None:
     link = Link("instance")
     stream = GrpcRecognitionStream(link.open(METHOD, None, None))
     stream.belongs_to("00-1-2-3")
-    stream.send_now(audio(0.0))
+    stream.send_now(audio(0.0), may_wait=True)
     await stream.finish_utterance()
     assert [request.traceparent for request in sent(link)] == ["00-1-2-3", ""]
 
@@ -47,8 +47,8 @@ async def test_audio_that_would_have_to_wait_is_not_taken() -> None:
     call = link.open(METHOD, None, None)
     stream = GrpcRecognitionStream(call)
     taken_count = 0
-    while stream.send_now(audio(0.0, 4000)):
+    while stream.send_now(audio(0.0, 4000), may_wait=True):
         taken_count += 1
     assert 0 < taken_count < 20
     call.cancel()
-    assert not stream.send_now(audio(0.0))
+    assert not stream.send_now(audio(0.0), may_wait=True)

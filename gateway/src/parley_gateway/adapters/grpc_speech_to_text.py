@@ -65,11 +65,11 @@ class GrpcRecognitionStream:
         """See RecognitionStream.send."""
         await self._write(self._request(audio))
 
-    def send_now(self, audio: Audio) -> bool:
+    def send_now(self, audio: Audio, *, may_wait: bool) -> bool:
         """See RecognitionStream.send_now."""
         if self._link_call is None or not self._link_call.can_write:
             return False
-        self._link_call.write_now(self._traced(self._request(audio)))
+        self._link_call.write_now(self._traced(self._request(audio)), may_wait=may_wait)
         return True
 
     def belongs_to(self, traceparent: str) -> None:

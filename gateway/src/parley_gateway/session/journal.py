@@ -3,8 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from parley_gateway import faults
 from parley_gateway.conversation import Event, Message, TurnCommitted, messages, next_reply_id, turn_count
 from parley_gateway.ports import ConversationStore, OpenedConversation
+from parley_servicekit.faults import Fault
 
 # What the chat service takes is more; what a model can read at once is less.
 _MESSAGE_MAX_COUNT = 400
@@ -13,22 +15,33 @@ _MESSAGES_MAX_BYTES = 512 * 1024
 
 
 class Journal:
-    """One opened conversation. Appends go to the store first; then they count here."""
+    """One opened conversation. What is remembered counts here at once; `store` makes it safe."""
 
     def __init__(self, store: ConversationStore, opened: OpenedConversation) -> None:
         self.conversation = opened.conversation
         self._store = store
         self._fence = opened.fence
         self._events = list(opened.events)
-
-    async def append(self, *events: Event) -> None:
-        """Store and remember events. Raises Fault; then they are not remembered either."""
-        await self._store.append(self.conversation.conversation_id, self._fence, events)
-        self._events.extend(events)
+        self._is_store_lost = False
 
     def remember(self, *events: Event) -> None:
-        """Keep events for this session alone, while the store takes none."""
+        """Let events count for this session."""
         self._events.extend(events)
+
+    async def store(self, *events: Event) -> Fault | None:
+        """Add events to the stored log, all or none; or the fault, once, when the store begins to take none.
+
+        Raises every other Fault.
+        """
+        try:
+            await self._store.append(self.conversation.conversation_id, self._fence, events)
+        except Fault as fault:
+            if fault.reason != faults.STORE_UNAVAILABLE:
+                raise
+            was_lost, self._is_store_lost = self._is_store_lost, True
+            return None if was_lost else fault
+        self._is_store_lost = False
+        return None
 
     def messages(self) -> list[Message]:
         """The history for the chat model: the latest of it, and of what is very long the end."""

@@ -13,6 +13,8 @@ from parley_gateway.ports import (
     ListeningRequest,
     RecognitionEvent,
     RecognitionStream,
+    SpeechBegan,
+    SpeechHalted,
     SpeechOver,
     SpeechToText,
     UtteranceFailed,
@@ -80,6 +82,7 @@ class Listening:
         self._places = StreamPlaces(bridges_gaps=request.is_manual)
         self._is_final_due = False
         self._is_final_void = False
+        self._is_paused = False
         self._retry_s = _RETRY_FIRST_S
 
     async def hear(self, audio: Audio) -> None:
@@ -90,7 +93,8 @@ class Listening:
             return
         placed = self._places.placed_audio(audio)
         # Without a detour through the sending task, 50 times a second and session, unless something is to wait for.
-        if self._waiting or self._is_sending or not self._stream.send_now(placed):
+        may_wait = not self._is_paused
+        if self._waiting or self._is_sending or not self._stream.send_now(placed, may_wait=may_wait):
             self._waiting_bytes += _size_bytes(placed)
             self._put(placed)
 
@@ -143,7 +147,7 @@ class Listening:
             raise
         # A stream counts its offsets from its own first sample; nothing that waited for the one before is for it.
         self._places = StreamPlaces(bridges_gaps=self._request.is_manual)
-        self._is_final_due = self._is_final_void = False
+        self._is_final_due = self._is_final_void = self._is_paused = False
         self._stream = stream
         return stream
 
@@ -174,6 +178,9 @@ class Listening:
             tasks.create_task(self._send(stream), name="listening.send")
             async for event in stream.events():
                 self._retry_s = _RETRY_FIRST_S
+                if isinstance(event, SpeechBegan | SpeechHalted | SpeechOver):
+                    # One of the next frames ends the utterance, and everybody waits for that.
+                    self._is_paused = isinstance(event, SpeechHalted)
                 if not self._is_void(event):
                     await self._on_event(self._places.placed(event))
             raise Fault.unavailable("ASR_STREAM_ENDED", "the asr service ended the stream")

@@ -113,16 +113,18 @@ class Replies:
 
     # In order, as actions are carried out.
 
-    async def start(
-        self, reply_id: int, turn_id: str, messages: list[Message], tasks: asyncio.TaskGroup
-    ) -> None:
-        """Tell that it begins, and begin to make it unless it was stopped meanwhile."""
-        await self._outbox.put(ReplyStartedOutput(reply_id, turn_id))
-        self._announced[reply_id] = turn_id
+    def start(self, reply_id: int, messages: list[Message], tasks: asyncio.TaskGroup) -> None:
+        """Begin to make it unless it was stopped meanwhile."""
         if reply_id not in self._endings:
             reply = self._replies[reply_id]
             with self._spans.within(reply_id):  # a task keeps the context that it was made in
                 self._tasks[reply_id] = tasks.create_task(reply.run(messages), name=f"reply.{reply_id}")
+
+    async def tell(self, reply_id: int, turn_id: str) -> None:
+        """Tell that it has begun; what there is of it follows."""
+        await self._outbox.put(ReplyStartedOutput(reply_id, turn_id))
+        self._announced[reply_id] = turn_id
+        self._replies[reply_id].told()
 
     async def finish(self, reply_id: int) -> None:
         """Wind up a stopped reply: when upstream is cancelled, the ending is stored and told."""

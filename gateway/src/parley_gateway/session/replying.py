@@ -75,6 +75,7 @@ class Reply:
         self._heard = HeardText()
         self._written: list[str] = []
         self._written_bytes = 0
+        self._is_told = asyncio.Event()
         self._may_sound = asyncio.Event()
         self._may_sound.set()
         self._last_progress_ms = 0.0
@@ -90,6 +91,10 @@ class Reply:
     def written_text(self) -> str:
         """What the chat model has written so far."""
         return "".join(self._written)
+
+    def told(self) -> None:
+        """The client knows of it, and may get what there is of it."""
+        self._is_told.set()
 
     def pause(self) -> None:
         """Send no audio until `resume`."""
@@ -125,18 +130,22 @@ class Reply:
             self._failed(fault or Fault.internal())
 
     async def _speak(self, speaking: SpeakingRequest) -> None:
-        async with (
-            self._services.text_to_speech.open_stream(speaking) as speech,
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(self._write(speech), name="reply.write")
-            await self._play(speech)
+        """The chat model is asked while the synthesis is being opened."""
+        opened: asyncio.Future[SynthesisStream] = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._say(speaking, opened), name="reply.say")
+            await self._write(opened)
         self._feed(events.ReplyGenerationFinished(self._now(), self.reply_id, round(self.playout.sent_ms)))
         await asyncio.sleep(self.playout.rest_ms(self._services.now_ms()) / 1000)
         if not self.playout.has_reports:
             self._feed(events.PlaybackFinished(self._now(), self.reply_id))
 
-    async def _write(self, speech: SynthesisStream | None) -> None:
+    async def _say(self, speaking: SpeakingRequest, opened: asyncio.Future[SynthesisStream]) -> None:
+        async with self._services.text_to_speech.open_stream(speaking) as speech:
+            opened.set_result(speech)
+            await self._play(speech)
+
+    async def _write(self, opened: asyncio.Future[SynthesisStream] | None) -> None:
         """Deltas of the chat model to the client and into the synthesis, as they come."""
         answer: AsyncIterator[TextDelta | AnswerFinished] = self._services.chat_model.answer(self._generation)
         async with aclosing(answer) as items:  # type: ignore[type-var]
@@ -145,11 +154,11 @@ class Reply:
                     self.prompt_token_count = item.prompt_token_count
                     self.completion_token_count = item.completion_token_count
                     continue
-                await self._take_delta(item.text, speech)
-        if speech is not None:
-            await speech.end_text()
+                await self._take_delta(item.text, opened)
+        if opened is not None:
+            await (await opened).end_text()
 
-    async def _take_delta(self, text: str, speech: SynthesisStream | None) -> None:
+    async def _take_delta(self, text: str, opened: asyncio.Future[SynthesisStream] | None) -> None:
         if self.marks.first_token_at_ms is None:
             self.marks.first_token_at_ms = self._services.now_ms()
             self._feed(events.ReplyTextStarted(self._now(), self.reply_id))
@@ -161,13 +170,15 @@ class Reply:
         self._written.append(text)
         self._progressed()
         # Synthesis first: what a person reads can wait a moment, what they hear cannot.
-        if speech is not None:
-            await speech.send_text(text)
+        if opened is not None:
+            await (await opened).send_text(text)
         if self._wants_text:
+            await self._is_told.wait()
             await self._services.outbox.put(ReplyText(self.reply_id, text))
 
     async def _play(self, speech: SynthesisStream) -> None:
         """Phrase marks and audio of the synthesis to the client, paced."""
+        await self._is_told.wait()
         async with aclosing(speech.results()) as results:  # type: ignore[type-var]
             async for result in results:
                 match result:

@@ -83,7 +83,7 @@ class Session:
         self._utterance_end_at_ms: float | None = None
         self._known_faults: dict[str, Fault] = {}
         self._committed_turn_id = journal.next_turn_id - 1
-        self._is_store_lost = False
+        self._turn_to_store: log.TurnCommitted | None = None
         self._is_draining = False
 
     # What the client sends.
@@ -264,7 +264,7 @@ class Session:
     async def _carry_out(self, action: actions.Action, tasks: asyncio.TaskGroup) -> None:
         match action:
             case actions.CommitTurn():
-                await self._commit(action)
+                self._commit(action)
             case actions.StartReply():
                 await self._start_reply(action, tasks)
             case actions.CancelReply() | actions.FinishReply():
@@ -272,9 +272,10 @@ class Session:
             case actions.ReportError():
                 await self._report(action)
 
-    async def _commit(self, action: actions.CommitTurn) -> None:
+    def _commit(self, action: actions.CommitTurn) -> None:
+        """Stored and told with the reply to it, whose StartReply is the next action."""
         now = datetime.now(UTC)
-        turn = log.TurnCommitted(
+        self._turn_to_store = log.TurnCommitted(
             turn_id=str(action.turn_id),
             revision=action.revision,
             text=action.text,
@@ -282,17 +283,23 @@ class Session:
             create_time=now,
             conversation_offset_ms=self._journal.offset_ms(now),
         )
-        await self._store(turn)
-        committed = outputs.TurnCommittedOutput(
-            turn.turn_id, turn.revision, turn.text, now, turn.conversation_offset_ms
-        )
-        await self.outbox.put(committed)
 
     async def _start_reply(self, action: actions.StartReply, tasks: asyncio.TaskGroup) -> None:
+        """The chat model is asked while the log is being written; nothing of the reply is told before it is."""
+        turn, self._turn_to_store = self._turn_to_store, None
         turn_id = "" if action.turn_id is None else str(action.turn_id)
         now = datetime.now(UTC)
-        await self._store(log.ReplyStarted(action.reply_id, turn_id, now, self._journal.offset_ms(now)))
-        await self._replies.start(action.reply_id, turn_id, self._journal.messages(), tasks)
+        started = log.ReplyStarted(action.reply_id, turn_id, now, self._journal.offset_ms(now))
+        added = (started,) if turn is None else (turn, started)
+        self._journal.remember(*added)
+        self._replies.start(action.reply_id, self._journal.messages(), tasks)
+        await self._make_safe(*added)
+        if turn is not None:
+            committed = outputs.TurnCommittedOutput(
+                turn.turn_id, turn.revision, turn.text, turn.create_time, turn.conversation_offset_ms
+            )
+            await self.outbox.put(committed)
+        await self._replies.tell(action.reply_id, turn_id)
 
     async def _report(self, action: actions.ReportError) -> None:
         fault = self._replies.faults.pop(action.reply_id or 0, None) or self._known_faults.get(action.reason)
@@ -377,18 +384,15 @@ class Session:
     # The log.
 
     async def _store(self, event: log.Event) -> None:
-        """Store an event. While the store takes none, the session keeps it to itself and says so once."""
-        try:
-            await self._journal.append(event)
-        except Fault as fault:
-            if fault.reason != faults.STORE_UNAVAILABLE:
-                raise
-            self._journal.remember(event)
-            if not self._is_store_lost:
-                self._is_store_lost = True
-                await self.outbox.put(outputs.ErrorOutput(fault))
-        else:
-            self._is_store_lost = False
+        """Remember and store an event."""
+        self._journal.remember(event)
+        await self._make_safe(event)
+
+    async def _make_safe(self, *events: log.Event) -> None:
+        """Store events. While the store takes none, they live in this session alone, and the client is told once."""
+        fault = await self._journal.store(*events)
+        if fault is not None:
+            await self.outbox.put(outputs.ErrorOutput(fault))
 
 
 def _rounded(offset_ms: float | None) -> int | None:

@@ -20,12 +20,11 @@ _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.Statu
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """An RPC as generated stubs describe it. may_wait: its requests may leave with the link's next tick."""
+    """An RPC as generated stubs describe it."""
 
     path: str
     serialize: Callable[[Any], bytes] | None
     deserialize: Callable[[bytes], Any] | None
-    may_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class LinkCall:
         forget: Callable[[], Any],
     ) -> None:
         """forget: called once, when the call is over."""
-        self._stream = LinkStream(stream_id, queue, may_wait=method.may_wait)
+        self._stream = LinkStream(stream_id, queue)
         self._queue = queue
         self._method = method
         self._forget = forget
@@ -111,9 +110,12 @@ class LinkCall:
         """Whether `write` would not wait, and `write_now` may be called."""
         return self._status is None and not self._is_half_closed and self._stream.can_send
 
-    def write_now(self, request: Any) -> None:
-        """Send a request while `can_write`. Raises Fault MESSAGE_TOO_LONG."""
-        self._stream.send(self._serialized(request))
+    def write_now(self, request: Any, *, may_wait: bool) -> None:
+        """Send a request while `can_write`. may_wait: it may leave with the link's next tick.
+
+        Raises Fault MESSAGE_TOO_LONG.
+        """
+        self._stream.send(self._serialized(request), may_wait=may_wait)
 
     def begin_with(self, request: Any) -> None:
         """Send the only request of a fresh call."""

@@ -93,10 +93,8 @@ class Link:
 class LinkChannel:
     """Stands for `channel`. `run` has to run for links to be made."""
 
-    def __init__(self, channel: grpc.aio.Channel, may_wait: frozenset[str] = frozenset()) -> None:
-        """may_wait: full names of methods (`/package.Service/Method`) whose requests may wait for a tick."""
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel: Any = channel
-        self._may_wait = may_wait
         self._links: list[Link] = []
         self._lost = asyncio.Event()
         self._more_s = _LOOK_FOR_MORE_FIRST_S
@@ -127,7 +125,7 @@ class LinkChannel:
     ) -> Callable[..., Any]:
         """See grpc.aio.Channel. A call that is given its requests as an iterator goes as usual."""
         plain = self._channel.stream_stream(method, request_serializer, response_deserializer, **options)
-        described = Method(method, request_serializer, response_deserializer, method in self._may_wait)
+        described = Method(method, request_serializer, response_deserializer)
 
         def call(
             requests: Any = None, *, timeout: float | None = None, metadata: MetadataPairs = None

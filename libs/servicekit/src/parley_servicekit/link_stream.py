@@ -9,16 +9,12 @@ from parley_servicekit.link_frames import FrameQueue
 
 
 class LinkStream:
-    """Serialized messages both ways, held back by credit.
+    """Serialized messages both ways, held back by credit. One task may read and one may write at a time."""
 
-    may_wait: what is written may leave with the link's next tick. One task may read and one may write at a time.
-    """
-
-    def __init__(self, stream_id: int, queue: FrameQueue, *, may_wait: bool = False) -> None:
+    def __init__(self, stream_id: int, queue: FrameQueue) -> None:
         self.stream_id = stream_id
         self.is_over = False
         self._queue = queue
-        self._may_wait = may_wait
         self._flow = StreamFlow()
         self._has_ended = False
         self._readable = asyncio.Event()
@@ -52,8 +48,11 @@ class LinkStream:
         self.send(message)
         return True
 
-    def send(self, message: bytes) -> None:
-        """Send a message that there is credit for, as there is for the first. Raises Fault MESSAGE_TOO_LONG."""
+    def send(self, message: bytes, *, may_wait: bool = False) -> None:
+        """Send a message that there is credit for, as there is for the first. may_wait: with the link's next tick.
+
+        Raises Fault MESSAGE_TOO_LONG.
+        """
         if len(message) > MESSAGE_MAX_BYTES:
             raise Fault(
                 "MESSAGE_TOO_LONG",
@@ -61,7 +60,7 @@ class LinkStream:
                 code=FaultCode.RESOURCE_EXHAUSTED,
             )
         self._flow.sent(message)
-        self._queue.put(pb.Frame(stream_id=self.stream_id, message=message), may_wait=self._may_wait)
+        self._queue.put(pb.Frame(stream_id=self.stream_id, message=message), may_wait=may_wait)
 
     def received(self, message: bytes) -> None:
         """A message came. Raises the violation."""

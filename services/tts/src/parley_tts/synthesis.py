@@ -201,7 +201,10 @@ class Synthesis:
         return self._unsent[0]
 
     async def _send_phrase(self, made: "_MadePhrase") -> None:
-        await (made.wait_done() if self._capabilities.is_fast else made.wait_begun())
+        if self._capabilities.is_fast:
+            await made.wait_done()
+        elif self._pause_ms:  # only a phrase that is heard is paused before
+            await made.wait_begun()
         if made.sample_count and self._pause_ms:
             await self._send_all(self._output.silence(self._pause_ms))
             await self._send_all(self._output.end_phrase())

@@ -11,6 +11,7 @@ from parley_llm.engines.model_server import (
     count_in,
     fault_from_refusal,
     json_object,
+    read_rest,
 )
 from parley_llm.ports import Completion, ContextOverflow, FinishReason, Generation
 from parley_servicekit.faults import Fault
@@ -65,6 +66,7 @@ class ChatCompletions:
                     if piece is not None:
                         yield piece
                     if answer.is_over:
+                        await read_rest(lines)
                         break
         except Refusal as refusal:
             raise self._explain(refusal) from None

@@ -2,14 +2,16 @@
 
 On aiohttp: closing or cancelling a stream closes its connection at once, which is what makes servers stop generating,
 and a token costs clearly less than through httpx, on which the `ollama` and `openai` packages are built
-(docs/decisions/0009-one-http-client-for-model-servers.md). What a server writes in an error is never passed on: it may
-quote the conversation.
+(docs/decisions/0009-one-http-client-for-model-servers.md). An answer that was read to its end (`read_rest`) leaves its
+connection to the next one. What a server writes in an error is never passed on: it may quote the conversation.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -20,6 +22,11 @@ from parley_servicekit.faults import Fault
 
 _ERROR_MAX_BYTES = 64 << 10
 _REPLY_MAX_BYTES = 4 << 20
+# Servers close idle connections after 5 s and more; one that is used at that moment is told by a cut, see `_respond`.
+_IDLE_MAX_S = 15.0
+_STALE_MAX_COUNT = 8
+# What follows the last line of an answer is a few bytes that are under way.
+_REST_WITHIN_S = 0.05
 
 
 class Refusal(Exception):  # noqa: N818 - the engine knows what it means
@@ -45,8 +52,8 @@ class ModelServer:
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=connect_timeout_ms / 1000, sock_read=read_timeout_ms / 1000
             ),
-            # A connection for each answer: in a conversation servers have closed an idle one before the next turn.
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_MAX_S),
+            trace_configs=[_reuse_noted()],
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,  # a proxy variable must not lead what people say elsewhere
         )
@@ -77,21 +84,59 @@ class ModelServer:
     async def _respond(
         self, method: str, path: str, body: dict[str, Any] | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response of status 200; its connection is closed with the block."""
+        """A response of status 200; its connection is closed with the block, unless it was read to its end."""
         try:
-            async with self._session.request(
-                method, f"{self._base_url}/{path}", json=body, allow_redirects=False
-            ) as response:
-                try:
-                    if response.status != 200:
-                        raise Refusal(response.status, await _read(response, _ERROR_MAX_BYTES, cut=True))
-                    yield response
-                finally:
-                    response.close()
+            response = await self._ask(method, path, body)
+            try:
+                if response.status != 200:
+                    raise Refusal(response.status, await _read(response, _ERROR_MAX_BYTES, cut=True))
+                yield response
+            finally:
+                response.close()
         except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, LineTooLong) as error:
             raise _fault_from(error) from None
         except ConnectionError:
             raise faults.upstream_cut() from None
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> aiohttp.ClientResponse:
+        """The response, its body still to be read.
+
+        Asked again where a kept connection ends without a word: then the server had closed it before it was asked
+        (RFC 9112, 9.3.1). A new connection that is cut is a failure.
+        """
+        for _ in range(_STALE_MAX_COUNT):
+            use = SimpleNamespace(is_reused=False)
+            try:
+                return await self._session.request(
+                    method,
+                    f"{self._base_url}/{path}",
+                    json=body,
+                    allow_redirects=False,
+                    trace_request_ctx=use,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not use.is_reused:
+                    raise
+        raise faults.upstream_cut()
+
+
+async def read_rest(lines: AsyncGenerator[bytes, None]) -> None:
+    """Read what follows the last line of an answer, but not for long, so that its connection can be used again."""
+    with contextlib.suppress(TimeoutError, Fault):
+        async with asyncio.timeout(_REST_WITHIN_S):
+            async for _ in lines:
+                pass
+
+
+def _reuse_noted() -> aiohttp.TraceConfig:
+    """Notes in a request's `trace_request_ctx` that it goes over a connection that was used before."""
+
+    async def note(_session: Any, context: Any, _params: Any) -> None:
+        context.trace_request_ctx.is_reused = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(note)
+    return tracing
 
 
 def json_object(text: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from parley_llm.engines.model_server import (
     count_in,
     fault_from_refusal,
     json_object,
+    read_rest,
 )
 from parley_llm.ports import Capabilities, Completion, Generation, Model
 from parley_servicekit.faults import Fault
@@ -91,6 +92,7 @@ class OllamaEngine:
                     if text is not None:
                         yield text
                     if part.get("done") is True:
+                        await read_rest(lines)
                         yield _completion(part)
                         return
         except Refusal as refusal:
