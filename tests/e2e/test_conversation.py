@@ -73,7 +73,7 @@ async def test_reply_audio_starts_with_the_first_phrase_not_with_the_whole_reply
         reply = await person.reply()
     kinds = [each.WhichOneof("response") for each in person.responses]
     first_audio = kinds.index("reply_audio")
-    phrases = [each.phrase.mark.text for each in person.responses[:first_audio]]
+    phrases = [each.phrase.phrase.text for each in person.responses[:first_audio]]
     assert len("".join(phrases)) < len(reply.heard_text) / 2
 
 

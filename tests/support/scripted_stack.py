@@ -22,6 +22,7 @@ LLM_SCRIPT = {
             "fail_reason": "UPSTREAM_CUT",
         },
         {"when_asked": "hang", "deltas": [], "hang_after": 0},
+        {"when_asked": "ponder", "deltas": ["This much is sure. ", "And "], "hang_after": 2},
         {"when_asked": "silent", "deltas": []},
         {"deltas": ANSWER, "first_delta_ms": 20, "delta_ms": 10},
     ]

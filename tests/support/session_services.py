@@ -34,6 +34,7 @@ class RecognitionDouble:
     is_closed: bool = False
     received: list[Audio | str] = field(default_factory=list)
     traceparents: list[str] = field(default_factory=list)
+    at_once: list[Audio] = field(default_factory=list)
     _told: asyncio.Queue[RecognitionEvent | Fault | None] = field(default_factory=asyncio.Queue)
 
     def tell(self, *events: RecognitionEvent) -> None:
@@ -51,6 +52,8 @@ class RecognitionDouble:
         if self.is_frozen or self.is_slow:
             return False
         self.received.append(audio)
+        if not may_wait:
+            self.at_once.append(audio)
         return True
 
     def belongs_to(self, traceparent: str) -> None:
@@ -127,11 +130,19 @@ class ChatModelDouble:
 class TextToSpeechDouble:
     """Speaks each text as a phrase, 50 ms a character in chunks of 40 ms, as fast as it is taken.
 
-    fault: raised before the phrase of index `fault_index`. pause_s: before each phrase.
+    fault: raised before the phrase of index `fault_index`. pause_s: before each phrase. open_s: how long opening takes.
     """
 
-    def __init__(self, *, fault: Fault | None = None, fault_index: int = 0, pause_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        fault: Fault | None = None,
+        fault_index: int = 0,
+        pause_s: float = 0.0,
+        open_s: float = 0.0,
+    ) -> None:
         self.fault = fault
+        self.open_s = open_s
         self.fault_index = fault_index
         self.pause_s = pause_s
         self.running_count = 0
@@ -142,6 +153,7 @@ class TextToSpeechDouble:
         self.requests.append(request)
         self.running_count += 1
         try:
+            await asyncio.sleep(self.open_s)
             yield SynthesisDouble(self)
         finally:
             self.running_count -= 1

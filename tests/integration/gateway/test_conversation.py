@@ -51,6 +51,16 @@ async def test_audio_of_a_phrase_never_comes_before_its_mark_and_has_no_gaps(scr
             expected_us = audio.start_offset.ToMicroseconds() + audio.duration.ToMicroseconds()
 
 
+async def test_the_first_phrase_sounds_while_the_rest_is_not_written_yet(scripted: Stack) -> None:
+    async with conversing(scripted.gateway, has_microphone=False) as person:
+        await person.conversation.send_text("ponder this")
+        await person.wait_for("reply_audio")  # the chat model hangs after two deltas
+        await person.conversation.interrupt()
+        await person.reply()
+    phrases = [each.phrase.phrase.text for each in person.responses if each.HasField("phrase")]
+    assert phrases[0] == "This much is sure. "
+
+
 async def test_an_interrupted_reply_stops_at_once_and_is_remembered_as_heard(scripted: Stack) -> None:
     async with conversing(scripted.gateway, has_microphone=False) as person:
         await person.conversation.send_text("something long")

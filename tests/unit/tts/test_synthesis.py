@@ -124,6 +124,17 @@ async def test_an_early_phrase_is_sent_while_the_text_is_still_written() -> None
     assert [mark.text for mark in run.marks if mark.sample_count is not None] == ["One is here. ", "And two."]
 
 
+async def test_the_first_phrase_is_marked_before_a_slow_engine_has_spoken_any_of_it() -> None:
+    run = Run(SpeechScript(failures=(ScriptedFailure(phrase=1, kind="hang"),)))
+    async with asyncio.TaskGroup() as tasks:
+        speaking = tasks.create_task(run.speak("Hello there."))
+        async with asyncio.timeout(5):
+            while not run.results:
+                await asyncio.sleep(0)
+        assert run.results == [PhraseMarked(0, "Hello there.", 0, None)]
+        speaking.cancel()
+
+
 async def test_look_ahead_is_bounded_when_nobody_reads() -> None:
     engine = ScriptedEngine(SpeechScript())
     is_read = asyncio.Event()

@@ -6,7 +6,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from parley_gateway.ports import Audio, AudioEncoding, AudioFormat, ListeningRequest, RecognitionEvent
+from parley_gateway.ports import (
+    Audio,
+    AudioEncoding,
+    AudioFormat,
+    ListeningRequest,
+    RecognitionEvent,
+    SpeechBegan,
+    SpeechHalted,
+    SpeechOver,
+)
 from parley_gateway.session.listening import Listening
 from parley_servicekit.faults import Fault
 from support.session_services import DISCARD, FINISH, RecognitionDouble, SpeechToTextDouble
@@ -42,6 +51,18 @@ async def test_audio_leaves_without_a_detour_where_nothing_has_to_wait() -> None
         for index in range(3):
             await ear.hear(audio(index))
             assert stream.received == [audio(each) for each in range(index + 1)]
+
+
+async def test_audio_may_wait_but_not_in_a_pause_that_may_end_the_turn() -> None:
+    async with listening() as (ear, stream):
+        for index, event in enumerate(
+            (SpeechBegan(0.0), SpeechHalted(20.0), SpeechBegan(40.0), SpeechHalted(60.0), SpeechOver(80.0))
+        ):
+            stream.tell(event)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await ear.hear(audio(index))
+        assert stream.at_once == [audio(1), audio(3)]
 
 
 @pytest.mark.parametrize("is_slow", [False, True])
