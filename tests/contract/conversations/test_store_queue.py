@@ -1,16 +1,19 @@
 """What the queue promises when the store behind it is away (`QueueingConversations`), over a real Redis and SQLite."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from parley_gateway.adapters.conversation_rows import StoreLimits
 from parley_gateway.adapters.event_spool import EventSpool
+from parley_gateway.adapters.memory_conversations import MemoryConversations
 from parley_gateway.adapters.queueing_conversations import QueueingConversations
 from parley_gateway.adapters.redis_conversations import RedisConversations
 from parley_gateway.adapters.sqlite_conversations import SqliteConversations
-from parley_gateway.conversation import messages
+from parley_gateway.conversation import Event, messages
+from parley_gateway.faults import store_unavailable
 from parley_servicekit.faults import Fault
 from support.conversation_backends import queued
 from support.conversation_samples import conversation, eventually, exchange, refusal, turn
@@ -49,6 +52,28 @@ async def test_a_conversation_goes_on_while_redis_is_away(
         await queue.append(name, fence, [turn(200)])
         assert list((await queue.read(name, "owner")).events) == [turn(number) for number in range(201)]
         assert (queue.spooled_bytes, queue.discarded_count) == (0, 0)
+
+
+async def test_a_store_that_fails_as_it_should_not_is_asked_again(tmp_path: Path) -> None:
+    class Broken(MemoryConversations):
+        failure_count = 0
+
+        async def append(
+            self, conversation_id: str, fence: int, events: Sequence[Event], *, late: bool = False
+        ) -> None:
+            if not late:
+                raise store_unavailable("away")
+            self.failure_count += 1
+            if self.failure_count < 3:
+                raise KeyError("a bug")
+            await super().append(conversation_id, fence, events, late=late)
+
+    begun = conversation("owner")
+    async with queued(Broken(), tmp_path / "spool") as queue:
+        await queue.create(begun)
+        await queue.append(begun.conversation_id, 1, [turn(0)])
+        await caught_up(queue)
+        assert list((await queue.read(begun.conversation_id, "owner")).events) == [turn(0)]
 
 
 async def test_many_conversations_at_once_keep_their_order_through_an_outage(

@@ -31,7 +31,7 @@ from parley_gateway.adapters.conversation_rows import (
 from parley_gateway.adapters.event_spool import EventSpool
 from parley_gateway.conversation import Conversation, Event
 from parley_gateway.ports import ConversationPage, ConversationStore, OpenedConversation, StoredConversation
-from parley_servicekit.faults import Fault
+from parley_servicekit.faults import Fault, fault_in
 from parley_servicekit.logs import get_logger
 
 _RETRY_FIRST_S = 0.1
@@ -114,8 +114,11 @@ class QueueingConversations:
             await self._pending.wait()
             try:
                 await self._bring_in()
-            except Fault as fault:
-                if not self._is_away:
+            except Exception as error:  # a bug of an adapter is no reason to end all conversations
+                fault = fault_in(error)
+                if fault is None:
+                    _log.error("store.failed_unexpectedly", exc_info=error)
+                elif not self._is_away:
                     _log.warning("store.away", reason=fault.reason, cause=fault.metadata.get("cause", ""))
                 self._is_away = True
                 await asyncio.sleep(wait_s)
