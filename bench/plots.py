@@ -20,7 +20,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "parley",
     "font.family": "sans-serif",
-    "font.size": 11,
+    "font.size": 12,
     "text.color": _INK,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -35,13 +35,13 @@ _STYLE: Any = {
 def drawn(plot: Plot) -> str:
     """The picture as an `<svg>` element that fills its place's width."""
     with mpl.rc_context(_STYLE):
-        height = 3.6 if plot.kind in ("cdf", "line") else 0.55 * len(plot.series) + 1.5
-        picture = Picture(figsize=(8.4, height))
+        height = 3.2 if plot.kind in ("cdf", "line") else 0.5 * len(plot.series) + 1.4
+        picture = Picture(figsize=(6.6, height))
         axes = picture.add_subplot()
         _DRAW[plot.kind](axes, plot)
         _mark(axes, plot)
         axes.set_xlabel(plot.x_label)
-        axes.set_ylabel(plot.y_label)
+        axes.set_ylabel(plot.y_label or ("share of measurements" if plot.kind == "cdf" else ""))
         written = io.StringIO()
         nothing = {"Date": None, "Creator": None}
         picture.savefig(written, format="svg", transparent=True, bbox_inches="tight", metadata=nothing)
@@ -63,10 +63,12 @@ def _draw_cdf(axes: Axes, plot: Plot) -> None:
             color=colour,
             label=f"{name} (n={len(values)})",
         )
+    if len({value for points in plot.series.values() for value in points}) == 1:
+        axes.set_xlim(values[0] - 1, values[0] + 1)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(visible=True, color=_INK, alpha=0.12)
-    axes.legend(loc="lower right")
+    _explain(axes)
 
 
 def _draw_line(axes: Axes, plot: Plot) -> None:
@@ -78,7 +80,7 @@ def _draw_line(axes: Axes, plot: Plot) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.grid(visible=True, color=_INK, alpha=0.12)
-    axes.legend(loc="best")
+    _explain(axes)
 
 
 def _draw_rows(axes: Axes, plot: Plot) -> None:
@@ -101,7 +103,12 @@ def _draw_rows(axes: Axes, plot: Plot) -> None:
     axes.margins(x=0.06)
     axes.set_xlim(left=0)
     if len(seen) > 1:
-        axes.legend(loc="lower left" if plot.kind == "waterfall" else "best")
+        _explain(axes)
+
+
+def _explain(axes: Axes) -> None:
+    """The legend, above what is drawn, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, columnspacing=1.5)
 
 
 _DRAW = {"cdf": _draw_cdf, "line": _draw_line, "bars": _draw_rows, "waterfall": _draw_rows}
@@ -109,10 +116,11 @@ _DRAW = {"cdf": _draw_cdf, "line": _draw_line, "bars": _draw_rows, "waterfall": 
 
 def _mark(axes: Axes, plot: Plot) -> None:
     for value, label in plot.x_marks:
-        axes.set_xlim(right=max(axes.get_xlim()[1], 1.12 * value))
+        left, right = axes.get_xlim()
+        axes.set_xlim(min(left, 0.88 * value), max(right, 1.12 * value))
         axes.axvline(value, color="#c74f6b", linestyle="--", linewidth=1.2)
-        axes.annotate(label, (value, 1.0), xycoords=("data", "axes fraction"), rotation=90, fontsize=9,
-                      xytext=(-3, -3), textcoords="offset points", ha="right", va="top", color="#c74f6b")  # fmt: skip
+        axes.annotate(label, (value, 0.0), xycoords=("data", "axes fraction"), rotation=90, fontsize=9,
+                      xytext=(-3, 4), textcoords="offset points", ha="right", va="bottom", color="#c74f6b")  # fmt: skip
     for value, label in plot.y_marks:
         axes.set_ylim(top=max(axes.get_ylim()[1], 1.12 * value))
         axes.axhline(value, color="#c74f6b", linestyle="--", linewidth=1.2)

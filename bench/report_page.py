@@ -6,9 +6,10 @@ from typing import Any
 
 import jinja2
 
-from bench.figures import GOALS
+from bench.figures import GOALS, Figure
 from bench.plots import drawn
 from bench.report import Report, is_met, ordered, rounded
+from bench.words import words_of
 
 _TEMPLATE = Path(__file__).parent / "report_page.html"
 # From here on other work on the machine shows in figures of a few milliseconds.
@@ -34,7 +35,7 @@ def written_page(report: Report) -> str:
 
 
 def rows(report: Report) -> list[dict[str, str]]:
-    """The table's lines: name, says, value, unit, is_ratio, low, high, goal, verdict, kind, n, how."""
+    """The table's lines: name, says, value, unit, is_ratio, spread, goal, verdict, kind, n, how."""
     table = []
     for name in ordered(report.figures):
         figure = report.figures[name]
@@ -42,12 +43,11 @@ def rows(report: Report) -> list[dict[str, str]]:
         table.append(
             {
                 "name": name,
-                "says": GOALS[name].says if name in GOALS else "",
+                "says": words_of(name),
                 "value": number(figure.value),
                 "is_ratio": "yes" if figure.unit == "ratio" else "",
                 "unit": "" if figure.unit in ("ratio", "count") else figure.unit,
-                "low": number(figure.spread[0]),
-                "high": number(figure.spread[1]),
+                "spread": _spread(figure),
                 "goal": _comparison(name),
                 "verdict": {True: "✓ met", False: "✗ not met", None: "no goal"}[met],
                 "kind": {True: "met", False: "missed", None: "ungoaled"}[met],
@@ -85,6 +85,11 @@ def number(value: float) -> str:
     if abs(value) >= 1000 or value == int(value):
         return f"{value:,.0f}".replace(",", "\u202f")
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _spread(figure: Figure) -> str:
+    """Empty where it says nothing: what was counted is so many."""
+    return "" if figure.unit == "count" else f"{number(figure.spread[0])} to {number(figure.spread[1])}"
 
 
 def _comparison(name: str) -> str:

@@ -58,7 +58,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a scenario found out. figures: by the ids of `bench.figures.GOALS`; notes: what a reader has to know."""
+    """What a scenario found out. figures: by id, known to `bench.words`; notes: what a reader has to know."""
 
     figures: dict[str, Figure]
     plots: tuple[Plot, ...] = ()

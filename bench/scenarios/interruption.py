@@ -85,7 +85,7 @@ async def run(bench: Bench) -> Findings:
     )
     missing = [f"{name}: {len(interrupts) - len(delays)}" for name, delays in cancels.items()]
     return Findings(
-        figures, plots, (f"interrupts whose cancel no engine noted within 2 s: {', '.join(missing)}",)
+        figures, plots, (f"Interrupts whose cancel no engine noted within 2 s: {', '.join(missing)}",)
     )
 
 

@@ -40,7 +40,12 @@ async def run(bench: Bench) -> Findings:
     parts = [await _refused_sessions(bench)]
     if bench.is_short:
         parts.append(
-            Findings({}, notes=("too few slots behind a gateway that lets everybody in: full form only",))
+            Findings(
+                {},
+                notes=(
+                    "Not measured in the short form: too few chat slots behind a gateway that lets everybody in.",
+                ),
+            )
         )
     else:
         parts.append(await _refused_turns(bench))

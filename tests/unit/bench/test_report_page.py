@@ -1,12 +1,19 @@
 """The page shows what was found, alone and unharmed by what it shows."""
 
+import io
 import re
 from html.parser import HTMLParser
 
-from bench.figures import Figure
+import pytest
+from rich.console import Console
+
+from bench.figures import Figure, count_figure
+from bench.plots import drawn
 from bench.report import Outcome, Report, made_report
 from bench.report_page import number, rows, summary, written_page
 from bench.scenario import Bench, Findings, Plot, Scenario
+from bench.terminal import show_report
+from bench.words import words_of
 
 MACHINE = {
     "cpu": "A CPU",
@@ -82,6 +89,43 @@ def test_each_figure_is_judged_in_words() -> None:
         "own_ms": "no goal",
     }
     assert summary(report()).startswith("1 of 2 measured goals met")
+
+
+def test_every_figure_is_shown_with_its_words_and_its_id() -> None:
+    page = written_page(report())
+    for name in ("sessions_per_core", "gateway_overhead_p95_ms", "own_ms"):
+        assert f'<span class="id">{name}</span>' in page
+        assert words_of(name) in page
+    assert words_of("sessions_per_core")
+
+
+def test_what_was_counted_has_no_range() -> None:
+    figures = {"soak_failed_turns": count_figure(2, 40, "x"), "start_ready_s": Figure(2, "s", 3, (1, 3), "x")}
+    spreads = {row["name"]: row["spread"] for row in rows(Report({}, "", figures))}
+    assert spreads == {"soak_failed_turns": "", "start_ready_s": "1 to 3"}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_words_and_ids_and_cuts_none(width: int) -> None:
+    written = io.StringIO()
+    show_report(Console(width=width, file=written, soft_wrap=True), report())
+    assert "sessions_per_core" in written.getvalue()
+    assert "live sessions per core" in written.getvalue()
+    assert "…" not in written.getvalue()
+
+
+def test_a_goal_beyond_the_curves_is_inside_the_picture() -> None:
+    for value in (2.0, 100.0):
+        svg = drawn(Plot("Curve", "cdf", {"a": [20.0, 25.0, 30.0]}, x_marks=((value, "goal"),)))
+        [right] = re.findall(r'viewBox="0 0 ([\d.]+) ', svg)
+        [mark] = re.findall(r'<path d="M ([\d.]+) [\d.]+ \nL \1 [^>]*stroke: #c74f6b', svg)
+        axes = [float(x) for x in re.findall(r'<path d="M ([\d.]+) [^>]*stroke-linejoin: miter', svg)]
+        assert min(axes) < float(mark) < float(right), value
+
+
+def test_a_curve_of_one_value_spans_what_is_measured_in() -> None:
+    assert "0.5" in drawn(Plot("Curve", "cdf", {"a": [0.0, 0.0]}))
+    assert "0.04" not in drawn(Plot("Curve", "cdf", {"a": [0.0, 0.0]}))
 
 
 def test_a_failed_scenario_is_told() -> None:
