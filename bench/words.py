@@ -9,6 +9,7 @@ import re
 from bench.figures import GOALS
 
 _WORDS = {
+    "round_trip_p50_ms": "an empty RPC between two processes and back, of which a turn has four, p50",
     "overload_turns_p95_ratio": "voice-to-voice with too few chat slots ÷ with enough, p95",
     "overload_turn_refusal_p95_ms": "time until a turn that gets no slot is told to have failed, p95",
     "scrape_p95_ratio": "voice-to-voice while metrics ports are flooded ÷ while not, p95",

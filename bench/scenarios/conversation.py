@@ -11,6 +11,9 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench.figures import Figure, median_figure, quantile, quantile_figure
 from bench.load import run_load
@@ -19,6 +22,7 @@ from bench.records import SessionRecord
 from bench.scenario import Bench, Findings, Plot
 from bench.stack import Stack, running_stack
 from bench.turns import STAGES, MeasuredTurn, measured_turns, planned_turn_count
+from parley_servicekit.grpc_client import open_channel
 
 TITLE = "One conversation, and twenty at once"
 ORDER = 10
@@ -26,6 +30,7 @@ _STAGE_NAMES = ("end silence", "transcript", "first token", "first audio", "play
 _CORES_FOR_100 = 4
 _READY_S = 60.0
 _STOP_S = 30.0
+_ROUND_TRIP_COUNT, _ROUND_TRIP_EVERY_S = 100, 0.04
 
 
 async def run(bench: Bench) -> Findings:
@@ -39,9 +44,15 @@ async def run(bench: Bench) -> Findings:
     }
     if (os.cpu_count() or 1) >= _CORES_FOR_100:
         loads["100 sessions"] = PlanShape(session_count=100, turn_count=5, stagger_ms=4000)
-    measured = await _measured(bench, loads)
+    measured, round_trips_ms = await _measured(bench, loads)
     alone, together = measured["one session"], measured["20 sessions"]
     figures |= _figures(alone, together)
+    figures["round_trip_p50_ms"] = median_figure(
+        round_trips_ms,
+        "ms",
+        "an empty RPC (health check) from the load generator's process to the gateway and back, one every 40 ms, nobody"
+        " talks; a turn goes there and back four times: client, asr, llm, tts",
+    )
     if "100 sessions" in measured:
         figures |= _overhead_figures(measured["100 sessions"], "gateway_overhead_100", "100 live sessions")
     curves = {name: _on_grid(each) for name, each in measured.items()}
@@ -68,14 +79,33 @@ class _Measured:
         return list(measured_turns(self.plan, chosen))
 
 
-async def _measured(bench: Bench, loads: Mapping[str, PlanShape]) -> dict[str, _Measured]:
+async def _measured(bench: Bench, loads: Mapping[str, PlanShape]) -> tuple[dict[str, _Measured], list[float]]:
     """Each load on the same stack, one after the other. A longer plan begins with the turns of a shorter one."""
     plans = {name: make_plan(bench.seed, shape) for name, shape in loads.items()}
     longest = max(plans.values(), key=lambda plan: len(plan.turns))
     folder = bench.folder / "turns"
     folder.mkdir()
     async with running_stack(folder, engine_scripts(longest.turns)) as stack:
-        return {name: await _measure(bench, name, stack, plan) for name, plan in plans.items()}
+        round_trips_ms = await _round_trips_ms(stack.gateway)
+        return {
+            name: await _measure(bench, name, stack, plan) for name, plan in plans.items()
+        }, round_trips_ms
+
+
+async def _round_trips_ms(target: str) -> list[float]:
+    """What gRPC alone takes between two processes of this machine that have to be woken up."""
+    taken_ms = []
+    channel = open_channel(target)
+    try:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        for _ in range(_ROUND_TRIP_COUNT):
+            await asyncio.sleep(_ROUND_TRIP_EVERY_S)
+            began_at_s = time.perf_counter()
+            await stub.Check(health_pb2.HealthCheckRequest())
+            taken_ms.append((time.perf_counter() - began_at_s) * 1000)
+    finally:
+        await channel.close()
+    return taken_ms
 
 
 async def _measure(bench: Bench, name: str, stack: Stack, plan: Plan) -> _Measured:
