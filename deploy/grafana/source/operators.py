@@ -175,6 +175,7 @@ def _room() -> Section:
                 " tts phrases for an engine. It comes out of the 0.7 s of voice to voice.",
                 [Query("parley:queue_wait_seconds:p95_5m", "{{queue}}")],
                 scale=Scale("s", _WAIT_LIMITS),
+                size=(6, 8),
             ),
             lines(
                 "Length of the queues",
@@ -185,6 +186,23 @@ def _room() -> Section:
                     Query("sum(parley_tts_requests_queued)", "tts phrases for an engine"),
                 ],
                 scale=Scale("short"),
+                size=(6, 8),
+            ),
+            lines(
+                "Links to services",
+                "Streams that many sessions share, of the gateway that has fewest: one to each process of a service."
+                " At 0 calls go by themselves, which works and costs more CPU.",
+                [Query("min by (service) (parley_gateway_upstream_links)", "{{service}}")],
+                scale=Scale("short"),
+                size=(6, 8),
+            ),
+            lines(
+                "Streams on links",
+                "What goes over the links at this moment, all gateways: about one to asr for each session, and one to"
+                " llm and tts for each reply.",
+                [Query("sum by (service) (parley_gateway_upstream_link_streams)", "{{service}}")],
+                scale=Scale("short"),
+                size=(6, 8),
             ),
         ],
     )

@@ -70,6 +70,8 @@ def starter(settings: Settings) -> Start:
             linking = [tasks.create_task(link.run(), name=f"links.{name}") for name, link in links.items()]
             linked = cast(dict[str, grpc.aio.Channel], links)  # of a channel, they have what stubs use
             metrics = GatewayMetrics(REGISTRY)
+            for name, link in links.items():
+                metrics.watch_links(name, link)
             store = await _store(settings, metrics)
             stack.push_async_callback(store.close)
             queueing = tasks.create_task(store.run(), name="store.queue")

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from parley_gateway.conversation import ReplyOutcome
 from parley_gateway.latency import STAGES, Latency
 from parley_gateway.turns.actions import CancelReason
+from parley_servicekit.link_client import LinkChannel
 
 # The budget is 700 ms voice to voice, 1.2 s for the slowest; each stage has a part of it.
 _VOICE_TO_VOICE_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -109,6 +110,18 @@ class GatewayMetrics:
             ["service"],
             registry=registry,
         )
+        self._links = Gauge(
+            "parley_gateway_upstream_links",
+            "Links that take streams, one for each process of the service; without one, each call goes by itself.",
+            ["service"],
+            registry=registry,
+        )
+        self._link_streams = Gauge(
+            "parley_gateway_upstream_link_streams",
+            "Streams open on links to the service.",
+            ["service"],
+            registry=registry,
+        )
         self.store_degraded = Gauge(
             "parley_gateway_store_degraded",
             "1 while something that was accepted is not in the store yet.",
@@ -139,6 +152,8 @@ class GatewayMetrics:
             self._stages.labels(stage)
         for service in SERVICES:
             self._upstream.labels(service)
+            self._links.labels(service)
+            self._link_streams.labels(service)
 
     def turn_ended(self, outcome: TurnOutcome) -> None:
         """A committed turn is over."""
@@ -168,6 +183,11 @@ class GatewayMetrics:
         self._underruns.inc(underrun_count)
         for gap_ms in gaps_ms:
             self._gaps.observe(gap_ms / 1000)
+
+    def watch_links(self, service: str, links: LinkChannel) -> None:
+        """Show the links to asr, llm or tts from now on, as they are whenever somebody looks."""
+        self._links.labels(service).set_function(lambda: links.link_count)
+        self._link_streams.labels(service).set_function(lambda: links.stream_count)
 
     def upstream(self, service: str, is_up: bool) -> None:
         """What a health check of asr, llm or tts found."""

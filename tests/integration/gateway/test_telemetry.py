@@ -137,6 +137,34 @@ async def test_a_service_that_hangs_is_not_up_until_it_goes_on(scripted: Stack) 
     await until_up(1)
 
 
+async def test_links_and_what_is_on_them_are_told(scripted: Stack) -> None:
+    async def until(**streams: int) -> None:
+        """Until each service has one link with so many streams."""
+        async with asyncio.timeout(30):
+            while True:
+                page = await counted(scripted, "gateway")
+                told = {
+                    service: (
+                        page["parley_gateway_upstream_links", frozenset({("service", service)})],
+                        page["parley_gateway_upstream_link_streams", frozenset({("service", service)})],
+                    )
+                    for service in streams
+                }
+                if told == {service: (1, count) for service, count in streams.items()}:
+                    return
+                await asyncio.sleep(0.2)
+
+    await until(asr=0, llm=0, tts=0)
+    async with conversing(scripted.gateway) as person:
+        await until(asr=1, llm=0, tts=0)
+        await person.conversation.send_text("long")
+        await person.wait_for("reply_audio")
+        await until(asr=1, llm=1, tts=1)
+        await person.conversation.interrupt()
+        await person.reply(1)
+    await until(asr=0, llm=0, tts=0)
+
+
 async def test_every_process_tells_its_build_its_room_and_how_late_its_loop_is(scripted: Stack) -> None:
     rooms = {
         "gateway": "session_slots",

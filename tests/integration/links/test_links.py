@@ -87,6 +87,7 @@ async def test_a_service_that_drains_keeps_its_streams_and_gets_no_new_ones() ->
         admission.close()
         draining.set()
         await until(lambda: links.link_count == 0)
+        assert links.stream_count == 1
         late = links.stream_stream(TALK)(timeout=10)
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await late.read()
@@ -113,8 +114,10 @@ async def test_a_link_leads_to_every_process_behind_a_name() -> None:
         calls = [await converse(links) for _ in range(20)]
         assert all(isinstance(call, LinkCall) for call in calls)
         assert (first.running_count, second.running_count) == (10, 10)
+        assert links.stream_count == 20
         for call in calls:
             call.cancel()
+        assert links.stream_count == 0
 
 
 # Services that die, hang or lie.

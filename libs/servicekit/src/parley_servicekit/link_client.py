@@ -150,8 +150,13 @@ class LinkChannel:
 
     @property
     def link_count(self) -> int:
-        """Links that take streams."""
-        return sum(not link.is_leaving for link in self._links)
+        """Links that take streams. May be asked by any thread, as may `stream_count`."""
+        return sum(not link.is_leaving for link in tuple(self._links))
+
+    @property
+    def stream_count(self) -> int:
+        """Streams open on all links, those that take no more included."""
+        return sum(len(link.calls) for link in tuple(self._links))
 
     def _pick(self) -> Link | None:
         """The link with the fewest streams. One that has stopped answering gets none while there are others."""
