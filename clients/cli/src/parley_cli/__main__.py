@@ -5,7 +5,7 @@ from io import TextIOWrapper
 
 import typer
 
-from parley_cli.commands import chat, conversations, doctor, listings, say, talk, top, transcribe, up
+from parley_cli.commands import chat, conversations, doctor, listings, pull, say, talk, top, transcribe, up
 
 app = typer.Typer(
     name="parley",
@@ -27,6 +27,7 @@ app.command("chat")(chat.chat)
 app.command("say")(say.say)
 app.command("transcribe")(transcribe.transcribe)
 app.add_typer(listings.voices_app, name="voices")
+listings.models_app.command("pull")(pull.pull)
 app.add_typer(listings.models_app, name="models")
 app.command("personas")(listings.personas)
 app.add_typer(conversations.app, name="conversations")
