@@ -77,7 +77,7 @@ def _draw_line(axes: Axes, plot: Plot) -> None:
         axes.plot(
             [x for x, _ in pairs], [y for _, y in pairs], color=colour, marker="o", markersize=4, label=name
         )
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * max(axes.dataLim.y1, 1e-9))
     axes.set_xlim(left=0)
     axes.grid(visible=True, color=_INK, alpha=0.12)
     _explain(axes)
@@ -95,12 +95,13 @@ def _draw_rows(axes: Axes, plot: Plot) -> None:
             axes.barh(row, value, left=left, color=colour, label="_" if known else label, height=0.62)
             left += value
         own = left - begins if plot.kind == "waterfall" else left
-        axes.annotate(f" {own:,.3g}" if own < 100 else f" {own:,.0f}", (left, row), va="center", fontsize=10)
+        axes.annotate(f"{own:,.3g}" if own < 100 else f"{own:,.0f}", (left, row), va="center", fontsize=10,
+                      xytext=(4, 0), textcoords="offset points")  # fmt: skip
         begins = left
         axes.axhline(row + 0.5, color=_INK, alpha=0.08, linewidth=0.8)
     axes.set_yticks(range(len(plot.series)), list(plot.series))
     axes.invert_yaxis()
-    axes.margins(x=0.06)
+    axes.margins(x=0.1)
     axes.set_xlim(left=0)
     if len(seen) > 1:
         _explain(axes)
@@ -120,7 +121,7 @@ def _mark(axes: Axes, plot: Plot) -> None:
         axes.set_xlim(min(left, 0.88 * value), max(right, 1.12 * value))
         axes.axvline(value, color="#c74f6b", linestyle="--", linewidth=1.2)
         axes.annotate(label, (value, 0.0), xycoords=("data", "axes fraction"), rotation=90, fontsize=9,
-                      xytext=(-3, 4), textcoords="offset points", ha="right", va="bottom", color="#c74f6b")  # fmt: skip
+                      xytext=(3, 4), textcoords="offset points", ha="left", va="bottom", color="#c74f6b")  # fmt: skip
     for value, label in plot.y_marks:
         axes.set_ylim(top=max(axes.get_ylim()[1], 1.12 * value))
         axes.axhline(value, color="#c74f6b", linestyle="--", linewidth=1.2)

@@ -33,7 +33,7 @@ MACHINE_TEST = "tests/unit/gateway/turns/test_turn_taker_properties.py::test_ran
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What one outage did. recovery_s: from when it was over to the first good turn that was committed after that."""
 
     suffered: Suffered
@@ -181,7 +181,7 @@ def findings(
             "from when an outage is over (process ready again, let go, healed) to the first reply audio of a turn"
             " committed after that; somebody speaks every 0.75 s",
         )
-    return Findings(figures, (_plot(outcomes),), tuple(_told_line(outcome) for outcome in outcomes))
+    return Findings(figures, (outages_plot(outcomes),), tuple(_told_line(outcome) for outcome in outcomes))
 
 
 def dead_air(people: Sequence[Witness]) -> tuple[list[TurnRecord], int]:
@@ -218,7 +218,7 @@ def unheard(people: Sequence[Witness]) -> list[TurnRecord]:
     ]
 
 
-def _outcome(suffered: Suffered, people: Sequence[Witness]) -> _Outcome:
+def _outcome(suffered: Suffered, people: Sequence[Witness]) -> Outcome:
     good = [
         turn.first_audio_at_s
         for person in people
@@ -235,7 +235,7 @@ def _outcome(suffered: Suffered, people: Sequence[Witness]) -> _Outcome:
         if turn.outcome == "FAILED" and _is_within(turn.ended_at_s or 0.0, suffered)
     ]
     recovery_s = min(good) - suffered.over_at_s if good else None
-    return _Outcome(suffered, recovery_s, Counter(each.what for each in told), len(failed))
+    return Outcome(suffered, recovery_s, Counter(each.what for each in told), len(failed))
 
 
 def _is_within(at_s: float, suffered: Suffered) -> bool:
@@ -243,7 +243,7 @@ def _is_within(at_s: float, suffered: Suffered) -> bool:
     return suffered.began_at_s <= at_s <= suffered.over_at_s + _SILENCE_MAX_S
 
 
-def _harmed_elsewhere(people: Sequence[Witness], outcomes: Sequence[_Outcome]) -> int:
+def _harmed_elsewhere(people: Sequence[Witness], outcomes: Sequence[Outcome]) -> int:
     return sum(
         turn.outcome == "FAILED"
         and not any(_is_within(turn.ended_at_s or 0.0, each.suffered) for each in outcomes)
@@ -252,7 +252,7 @@ def _harmed_elsewhere(people: Sequence[Witness], outcomes: Sequence[_Outcome]) -
     )
 
 
-def _told_line(outcome: _Outcome) -> str:
+def _told_line(outcome: Outcome) -> str:
     """A row of the table: fault and target, what people saw, seconds to recovery."""
     outage = outcome.suffered.outage
     seen = ", ".join(f"{count} × {what}" for what, count in sorted(outcome.told.items())) or "nothing"
@@ -264,18 +264,21 @@ def _told_line(outcome: _Outcome) -> str:
     )
 
 
-def _plot(outcomes: Sequence[_Outcome]) -> Plot:
-    rows = [f"{each.suffered.outage.kind} {each.suffered.outage.target}" for each in outcomes]
-    lengths = [each.suffered.over_at_s - each.suffered.began_at_s for each in outcomes]
+def outages_plot(outcomes: Sequence[Outcome]) -> Plot:
+    """A row for each outage; one that no good turn followed says so."""
+    rows = {}
+    for number, each in enumerate(outcomes, start=1):
+        suffered = each.suffered
+        name = f"{number}. {suffered.outage.kind} {suffered.outage.target}"
+        rows[name] = [("outage", suffered.over_at_s - suffered.began_at_s)]
+        if each.recovery_s is None:
+            rows[f"{name}\nno good turn after"] = rows.pop(name)
+        else:
+            rows[name].append(("until the next good turn", each.recovery_s))
     return Plot(
         "Outages, and how long until the next good turn",
         "bars",
-        {
-            "outage": list(zip(rows, lengths, strict=True)),
-            "until the next good turn": [
-                (row, each.recovery_s or 0.0) for row, each in zip(rows, outcomes, strict=True)
-            ],
-        },
+        rows,
         x_label="seconds",
         caption="What people were told meanwhile stands in the notes.",
     )

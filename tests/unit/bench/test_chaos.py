@@ -1,5 +1,6 @@
 """Outages are planned from a seed, and silence, loss and doubling are seen where they are."""
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -125,3 +126,16 @@ def test_recovery_is_the_first_answer_to_what_was_said_after_the_outage() -> Non
 def test_the_test_of_the_turn_taker_that_the_full_form_runs_is_there() -> None:
     path, _, name = chaos.MACHINE_TEST.partition("::")
     assert f"def {name}(" in (Path(__file__).parents[3] / path).read_text()
+
+
+def test_each_outage_has_a_row_of_its_own_and_says_where_nothing_followed() -> None:
+    seen = [
+        chaos.Outcome(OUTAGE, 0.5, Counter(), 0),
+        chaos.Outcome(OUTAGE, None, Counter(), 2),
+        chaos.Outcome(OUTAGE, 0.7, Counter(), 0),
+    ]
+    assert dict(chaos.outages_plot(seen).series) == {
+        "1. kill llm": [("outage", 3.0), ("until the next good turn", 0.5)],
+        "2. kill llm\nno good turn after": [("outage", 3.0)],
+        "3. kill llm": [("outage", 3.0), ("until the next good turn", 0.7)],
+    }

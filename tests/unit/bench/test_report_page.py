@@ -123,6 +123,13 @@ def test_a_goal_beyond_the_curves_is_inside_the_picture() -> None:
         assert min(axes) < float(mark) < float(right), value
 
 
+def test_the_highest_point_of_a_line_is_inside_the_picture() -> None:
+    svg = drawn(Plot("Line", "line", {"a": [(1.0, 23.7), (2.0, 21.2), (3.0, 20.5)]}))
+    [spine] = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL \1 ([\d.]+) \n" style="[^"]*linejoin: miter', svg)
+    [highest] = re.findall(r'<path d="M [\d.]+ ([\d.]+) \nL [\d.]+ [\d.]+ \nL [^>]*clip-path[^>]*#2f80c9', svg)
+    assert float(spine[2]) + 2 < float(highest) < float(spine[1])
+
+
 def test_a_curve_of_one_value_spans_what_is_measured_in() -> None:
     assert "0.5" in drawn(Plot("Curve", "cdf", {"a": [0.0, 0.0]}))
     assert "0.04" not in drawn(Plot("Curve", "cdf", {"a": [0.0, 0.0]}))
