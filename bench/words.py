@@ -46,7 +46,8 @@ _OF_CONTENDERS = {
     "sessions_per_core": "sessions per core of {who}, beside other libraries",
     "sessions_in_time": "sessions in time of {who}, beside other libraries",
 }
-_OF_CONTENDER = re.compile(rf"({'|'.join(_CONTENDERS)})(_tuned)?_({'|'.join(_OF_CONTENDERS)})")
+_TUNED = "_tuned"
+_OF_CONTENDER = re.compile(rf"({'|'.join(_CONTENDERS)})({_TUNED})?_({'|'.join(_OF_CONTENDERS)})")
 _SHORT_GROWTH = re.compile(r"asr_cost_growth_(\d+)_minutes")
 
 
@@ -57,6 +58,10 @@ def words_of(name: str) -> str:
     if found := _SHORT_GROWTH.fullmatch(name):
         return f"recognition CPU at the end of {found[1]} minutes ÷ at their beginning"
     if found := _OF_CONTENDER.fullmatch(name):
-        who = _CONTENDERS[found[1]] + (" (tuned)" if found[2] else "")
-        return _OF_CONTENDERS[found[3]].format(who=who)
+        return _OF_CONTENDERS[found[3]].format(who=contender_name(found[1] + (found[2] or "")))
     return _WORDS.get(name, "")
+
+
+def contender_name(contender: str) -> str:
+    """A library, or Parley, as people call it; contender: as ids of figures begin. KeyError for strangers."""
+    return _CONTENDERS[contender.removesuffix(_TUNED)] + (" (tuned)" if contender.endswith(_TUNED) else "")

@@ -13,6 +13,7 @@ from bench.peers.contender import Round
 from bench.peers.contest import COMPARED_SESSION_COUNT
 from bench.peers.record import Step
 from bench.scenario import Plot
+from bench.words import contender_name
 
 OURS = "parley"
 HARNESS = "harness"
@@ -54,7 +55,7 @@ def capacity_plot(rounds: Rounds) -> Plot:
     return Plot(
         "How late reply audio is as sessions are added, one process on one core",
         "line",
-        {name: _curve(of) for name, of in rounds.items() if not name.startswith(HARNESS)},
+        {contender_name(name): _curve(of) for name, of in rounds.items() if not name.startswith(HARNESS)},
         x_label="sessions",
         y_label="ms late (p99)",
         y_marks=((20, "in time"),),

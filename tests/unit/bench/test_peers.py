@@ -290,9 +290,9 @@ def test_the_plot_shows_every_contender_and_leaves_out_what_is_endless() -> None
     rounds["pipecat"] = [one_round(step(10), step(15, late_ms=math.inf))] * 3
     plot = results.capacity_plot(rounds)
     assert plot.series == {
-        "parley": [(10, 5), (20, 5)],
-        "pipecat": [(10, 5)],
-        "pipecat_tuned": [(10, 5)],
+        "Parley": [(10, 5), (20, 5)],
+        "Pipecat": [(10, 5)],
+        "Pipecat (tuned)": [(10, 5)],
     }
 
 

@@ -126,7 +126,9 @@ def test_a_goal_beyond_the_curves_is_inside_the_picture() -> None:
 def test_the_highest_point_of_a_line_is_inside_the_picture() -> None:
     svg = drawn(Plot("Line", "line", {"a": [(1.0, 23.7), (2.0, 21.2), (3.0, 20.5)]}))
     [spine] = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL \1 ([\d.]+) \n" style="[^"]*linejoin: miter', svg)
-    [highest] = re.findall(r'<path d="M [\d.]+ ([\d.]+) \nL [\d.]+ [\d.]+ \nL [^>]*clip-path[^>]*#2f80c9', svg)
+    [highest] = re.findall(
+        r'<path d="M [\d.]+ ([\d.]+) \nL [\d.]+ [\d.]+ \nL [^>]*clip-path[^>]*#2f80c9', svg
+    )
     assert float(spine[2]) + 2 < float(highest) < float(spine[1])
 
 
