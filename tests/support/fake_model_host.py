@@ -5,6 +5,7 @@ import bz2
 import gzip
 import io
 import json
+import ssl
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -151,10 +152,10 @@ class FakeOllama:
 
 
 @asynccontextmanager
-async def running_host() -> AsyncIterator[FakeModelHost]:
+async def running_host(tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeModelHost]:
     """A host of files while the block lasts."""
     host = FakeModelHost()
-    async with _serving(host.converse) as host.url:
+    async with _serving(host.converse, tls) as host.url:
         yield host
 
 
@@ -206,7 +207,7 @@ def special_member(path: str, kind: bytes, leads_to: str = "") -> tarfile.TarInf
 
 @asynccontextmanager
 async def _serving(
-    converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any],
+    converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any], tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
     connections: set[asyncio.Task[None]] = set()
 
@@ -221,10 +222,10 @@ async def _serving(
         finally:
             connections.discard(task)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     finally:
         server.close()
         for task in list(connections):

@@ -24,7 +24,7 @@ from pydantic_settings import SettingsError as SourceError
 from parley_servicekit.logs import LogFormat, LogLevel
 
 PROCESS_PREFIXES = ("PARLEY_GATEWAY_", "PARLEY_ASR_", "PARLEY_LLM_", "PARLEY_TTS_", "PARLEY_CLI_")
-BARE_VARIABLES = ("PARLEY_GATEWAY", "PARLEY_API_KEY", "PARLEY_HOME")
+BARE_VARIABLES = ("PARLEY_GATEWAY", "PARLEY_API_KEY", "PARLEY_HOME", "PARLEY_OLLAMA_MODEL")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 lets the system choose a free one (told by the ready line)."""

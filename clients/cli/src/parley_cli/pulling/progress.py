@@ -41,13 +41,12 @@ class PullProgress:
         self._shown = (0, -1)
 
     def __enter__(self) -> Self:
-        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self.end()
 
     def begin(self, name: str) -> None:
         """The next model."""
@@ -55,10 +54,12 @@ class PullProgress:
         self._name = name
         self._shown = (0, -1)
         self._bar = self._bars.add_task(name, total=None)
+        self._bars.start()
 
     def end(self) -> None:
-        """Take its bar away."""
+        """Take its bar away, so that other lines have the terminal for themselves."""
         if self._bar is not None:
+            self._bars.stop()
             self._bars.remove_task(self._bar)
             self._bar = None
 

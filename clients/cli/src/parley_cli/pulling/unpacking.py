@@ -78,6 +78,9 @@ def unpack(name: str, archive: Path, into: Path, max_bytes: int, stopped: thread
             bounded = _Bounded(stream, max_bytes + _MEMBERS_MAX_COUNT * _MEMBER_OVERHEAD_BYTES, stopped)
             with tarfile.open(fileobj=bounded, mode="r|", tarinfo=_Member) as members:  # type: ignore[call-overload]
                 _unpack_all(members, into, max_bytes)
+            # The checksum of the compressed stream lies at its end.
+            while bounded.read(_PIECE_BYTES):
+                pass
     except _RefusedError as refused:
         raise PullError("unsafe_archive", name=name, why=refused) from None
     except tarfile.FilterError as error:
