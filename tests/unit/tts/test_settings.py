@@ -24,6 +24,11 @@ def test_gpt_sovits_takes_several_servers(monkeypatch: pytest.MonkeyPatch) -> No
     assert settings.gpt_sovits_url == ("http://a:9880", "http://b:9880")
 
 
+def test_choices_of_numbers_are_read_from_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, GPT_SOVITS_SAMPLE_RATE_HZ="48000", GPT_SOVITS_STREAMING_MODE="2")
+    assert (settings.gpt_sovits_sample_rate_hz, settings.gpt_sovits_streaming_mode) == (48_000, 2)
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -36,6 +41,7 @@ def test_gpt_sovits_takes_several_servers(monkeypatch: pytest.MonkeyPatch) -> No
         ),
         ({"ENGINE": "festival"}, "PARLEY_TTS_ENGINE"),
         ({"MAX_STREAMS": "0"}, "PARLEY_TTS_MAX_STREAMS"),
+        ({"GPT_SOVITS_STREAMING_MODE": "4"}, "PARLEY_TTS_GPT_SOVITS_STREAMING_MODE"),
         ({"MAX_STREAM": "5"}, "PARLEY_TTS_MAX_STREAMS"),
     ],
 )

@@ -1,14 +1,22 @@
 """Settings of the tts process, read once by `__main__` from PARLEY_TTS_* variables."""
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import DirectoryPath, Field, FilePath, model_validator
+from pydantic import BeforeValidator, DirectoryPath, Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from parley_servicekit.settings import CommaSeparated, Port, ProcessSettings
 
 _URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~/\-]*)?")
+
+
+def _read_number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+# A choice of numbers takes none from a variable, which is text, unless it is read first.
+_Number = BeforeValidator(_read_number)
 
 
 class Settings(ProcessSettings):
@@ -45,9 +53,9 @@ class Settings(ProcessSettings):
     """Base addresses of GPT-SoVITS servers, comma-separated, such as http://127.0.0.1:9880."""
     voices_file: FilePath | None = None
     """JSON file with GPT-SoVITS's reference clips; see engines/gpt_sovits_voices.py."""
-    gpt_sovits_sample_rate_hz: Literal[24_000, 32_000, 48_000] = 32_000
+    gpt_sovits_sample_rate_hz: Annotated[Literal[24_000, 32_000, 48_000], _Number] = 32_000
     """Of the servers' model: v1, v2, v2Pro 32000; v3 24000; v4 48000. Another rate in an answer is a failure."""
-    gpt_sovits_streaming_mode: Literal[1, 2, 3] = 3
+    gpt_sovits_streaming_mode: Annotated[Literal[1, 2, 3], _Number] = 3
     """3: chunks of 0.6 s, earliest audio; 2: cut at silence; 1: whole sentences, best quality."""
     gpt_sovits_seed: int = Field(1, ge=0, lt=1 << 32)
     """Seed of requests that give none, so that a voice stays the same."""
