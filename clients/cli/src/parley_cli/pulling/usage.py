@@ -11,11 +11,9 @@ def variables(entry: ModelEntry, place: Path) -> dict[str, str]:
         case Kind.VAD:
             return {"PARLEY_ASR_VAD_MODEL_FILE": str(place / entry.file_name)}
         case Kind.ASR:
-            return {
-                "PARLEY_ASR_ENGINE": "sherpa",
-                "PARLEY_ASR_MODEL_FOLDER": str(place),
-                "PARLEY_ASR_MODEL_LANGUAGES": ",".join(entry.languages),
-            }
+            found = {"PARLEY_ASR_ENGINE": "sherpa", "PARLEY_ASR_MODEL_FOLDER": str(place)}
+            languages = ",".join(entry.languages)
+            return found | ({"PARLEY_ASR_MODEL_LANGUAGES": languages} if languages else {})
         case Kind.TTS:
             # The process takes one language, the one that the voice speaks best.
             return {
