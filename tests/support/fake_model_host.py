@@ -22,7 +22,7 @@ class FakeModelHost:
     cut_after: for each coming answer how many bytes of its body come before the connection breaks. statuses: for each
     coming request a status instead of the file. redirects: path to Location. piece_delay_ms: before each 16 KiB.
     stalls_after: bytes, then nothing any more. claimed_bytes: what the head says instead of the truth. claimed_range:
-    Content-Range of a rest.
+    Content-Range of a rest. status_of_whole: with which a whole file comes.
     """
 
     url: str = ""
@@ -39,6 +39,7 @@ class FakeModelHost:
     stalls_after: int | None = None
     claimed_bytes: int | None = None
     claimed_range: str = ""
+    status_of_whole: int = 200
     requests: list[dict[str, str]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -70,7 +71,7 @@ class FakeModelHost:
         if self.last_modified:
             headers["Last-Modified"] = self.last_modified
         offset = self._offset(request)
-        status = 206 if offset else 200
+        status = 206 if offset else self.status_of_whole
         if offset > len(content):
             _write_head(writer, 416, {"Content-Length": "0"})
             return

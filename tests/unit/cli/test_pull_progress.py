@@ -1,5 +1,6 @@
 """Progress of a pull: a bar on a terminal, few lines elsewhere; receipts; lines of Ollama."""
 
+import asyncio
 import json
 import threading
 from io import StringIO
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from parley_cli.pulling.catalogue import KnownFile
+from parley_cli.pulling.disk import in_thread
 from parley_cli.pulling.faults import PullError
 from parley_cli.pulling.ollama import take_line
 from parley_cli.pulling.part_file import PartFile
@@ -138,6 +140,21 @@ def test_a_part_with_a_broken_note_begins_anew(tmp_path: Path, note: str) -> Non
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(PullError, match="folder_unusable"):
         PartFile(tmp_path / "missing", "model", URL).begin("", 1)
+
+
+async def test_work_in_a_thread_is_told_that_nobody_waits() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(stopped: threading.Event) -> None:
+        begun.set()
+        if stopped.wait(60):
+            ended.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(in_thread(work), name="work")
+        await asyncio.to_thread(begun.wait, 60)
+        task.cancel()
+    assert await asyncio.to_thread(ended.wait, 60)
 
 
 def test_lines_of_ollama_move_the_progress_and_end_it() -> None:

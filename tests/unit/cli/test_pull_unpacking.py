@@ -93,6 +93,25 @@ def test_a_link_that_stays_inside_is_refused_too(tmp_path: Path) -> None:
     assert "a link" in refusal(tmp_path, packed_members(members))
 
 
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"path": "../../evil"}, "a path"),
+        ({"path": "/evil"}, "a path"),
+        ({"size": "-1000000"}, "negative"),
+        ({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "500000"}, "holes"),
+    ],
+    ids=["out", "absolute", "size", "sparse"],
+)
+def test_extended_headers_are_not_believed_either(
+    tmp_path: Path, headers: dict[str, str], words: str
+) -> None:
+    member = file_member("top/a", 512)
+    member.pax_headers = headers
+    plain = member.tobuf(tarfile.PAX_FORMAT) + b"1\n500000\n0\n".ljust(512, b"\0") + bytes(1024)
+    assert words in refusal(tmp_path, bz2.compress(plain))
+
+
 def test_the_same_path_twice_is_refused(tmp_path: Path) -> None:
     members = [(file_member("top/a", 1), b"x"), (file_member("top/./a", 1), b"y")]
     assert "twice" in refusal(tmp_path, packed_members(members))

@@ -142,7 +142,7 @@ async def _opened(
 
 def _accept(response: aiohttp.ClientResponse, wanted: Wanted, part: PartFile) -> int:
     """Make `part` ready for what this answer brings; the size of the whole file."""
-    if response.status == 206:
+    if response.status == 206 and part.validator:
         return _accept_rest(response, wanted, part)
     host = host_of(wanted.url)
     if response.status == 416:
@@ -167,7 +167,8 @@ def _accept_rest(response: aiohttp.ClientResponse, wanted: Wanted, part: PartFil
     offset, last, total_bytes = map(int, found.groups()) if found else (-1, -1, -1)
     etag = response.headers.get("ETag", "")
     has_changed = bool(etag and part.validator.startswith('"') and etag != part.validator)
-    if offset != part.size_bytes or last != total_bytes - 1 or has_changed:
+    is_rest = offset == part.size_bytes and last == total_bytes - 1 and total_bytes == part.total_bytes
+    if has_changed or not is_rest:
         # Not the rest of what lies here, whatever the server believes.
         part.discard()
         raise _CutError("cut", host=host_of(wanted.url))

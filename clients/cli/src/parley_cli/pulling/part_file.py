@@ -39,9 +39,14 @@ class PartFile:
         return self._note.validator if self._note and self.size_bytes else ""
 
     @property
+    def total_bytes(self) -> int:
+        """How much the whole was said to be; 0 where nothing was begun."""
+        return self._note.total_bytes if self._note else 0
+
+    @property
     def is_complete(self) -> bool:
         """Whether all that the server promised is here."""
-        return self._note is not None and 0 < self._note.total_bytes == self.size_bytes
+        return 0 < self.total_bytes == self.size_bytes
 
     def begin(self, validator: str, total_bytes: int) -> None:
         """Start anew with an empty file."""

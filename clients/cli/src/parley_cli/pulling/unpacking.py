@@ -36,8 +36,6 @@ class _Member(tarfile.TarInfo):
         member = super().frombuf(buf, encoding, errors)
         if member.type in _LONG_HEADERS and member.size > _LONG_HEADER_MAX_BYTES:
             raise _RefusedError("a header of more than 64 KiB")
-        if member.size < 0:
-            raise _RefusedError("a file of negative size")
         return member
 
 
@@ -125,8 +123,11 @@ def _unpack_all(members: tarfile.TarFile, into: Path, max_bytes: int) -> None:
 def _parts(member: tarfile.TarInfo) -> tuple[str, ...]:
     """The path in pieces, empty for `./`. Only files and folders pass, and only paths that stay inside."""
     path = member.name
-    if not (member.isdir() or member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)):
+    is_file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+    if not (member.isdir() or is_file):
         raise _RefusedError("a link, a device or a file with holes")
+    if member.size < 0:  # an extended header may say so
+        raise _RefusedError("a file of negative size")
     parts = tuple(part for part in PurePosixPath(path).parts if part != ".")
     is_inside = not path.startswith("/") and ".." not in parts and "\\" not in path and ":" not in path
     if not is_inside:
