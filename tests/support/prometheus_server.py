@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -20,10 +19,11 @@ from typing import Any
 
 import yaml
 
+from support.debian_package import unpacked_program
+
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
 _START_MAX_S = 30.0
 _STOP_MAX_S = 10.0
-_DOWNLOAD_MAX_S = 180.0
 
 
 class NoPrometheusError(Exception):
@@ -149,42 +149,13 @@ def _config(targets: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _from_debian() -> Path:
-    """Debian's package, unpacked into the user's cache; kept for the next time."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley-tests" / "prometheus"
-    program = cache / "usr" / "bin" / "prometheus"
-    if program.exists():
-        return program
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+    program = unpacked_program("prometheus", "prometheus")
+    if program is None:
         raise NoPrometheusError(
-            "no prometheus and promtool are installed, and this is no Debian to get them from; the variable"
+            "no prometheus and promtool are installed, and Debian's package could not be downloaded; the variable"
             " PROMETHEUS may name a prometheus with promtool beside it"
         )
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.parent) as name:
-        folder = Path(name)
-        if not _download(folder) and os.geteuid() == 0:
-            _run(["apt-get", "update"], folder)
-            _download(folder)
-        packages = list(folder.glob("prometheus_*.deb"))
-        if not packages or not _run(["dpkg-deb", "-x", str(packages[0]), str(folder / "out")], folder):
-            raise NoPrometheusError(
-                "no prometheus is installed, and apt-get could not download Debian's package"
-            )
-        shutil.rmtree(cache, ignore_errors=True)
-        (folder / "out").rename(cache)
     return program
-
-
-def _download(folder: Path) -> bool:
-    return _run(["apt-get", "download", "prometheus"], folder)
-
-
-def _run(command: list[str], folder: Path) -> bool:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=_DOWNLOAD_MAX_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
 
 
 def _free_port() -> int:
