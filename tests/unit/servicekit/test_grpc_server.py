@@ -11,6 +11,12 @@ import grpc
 import grpc.aio
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pydantic_settings import SettingsConfigDict
 
 from parley_servicekit.faults import Fault, FaultCode
@@ -84,6 +90,30 @@ async def test_tls_is_spoken_when_it_is_set(certificates: Path) -> None:
         for tls in (None, ClientTls(ca_file=certificates / "other-ca.pem")):
             with pytest.raises(grpc.aio.AioRpcError):
                 await call(address, tls=tls)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "content"),
+    [
+        ("tls_cert_file", "garbage"),
+        ("tls_cert_file", "other-ca.pem"),
+        ("tls_key_file", "garbage"),
+        ("tls_key_file", "client-key.pem"),
+        ("tls_key_file", "locked-key.pem"),
+        ("tls_client_ca_file", "garbage"),
+        ("tls_client_ca_file", "server-key.pem"),
+    ],
+)
+async def test_tls_files_that_are_of_no_use_are_named(certificates: Path, wrong: str, content: str) -> None:
+    locked = load_pem_private_key((certificates / "server-key.pem").read_bytes(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame")
+    )
+    (certificates / "locked-key.pem").write_bytes(locked)
+    (certificates / "garbage").write_text("garbage")
+    files = {"tls_cert_file": "server.pem", "tls_key_file": "server-key.pem", "tls_client_ca_file": "ca.pem"}
+    settings = Settings(**{name: certificates / file for name, file in (files | {wrong: content}).items()})
+    with pytest.raises(Fault, match=f"SETTING_INVALID: .*PARLEY_ASR_{wrong.upper()}"):
+        bind(new_server(), settings)
 
 
 async def test_mutual_tls_refuses_clients_without_a_certificate(certificates: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 from collections.abc import Sequence
 
 import grpc
@@ -54,6 +55,8 @@ def bind(server: grpc.aio.Server, settings: ProcessSettings) -> str:
     """
     if (problem := bind_problem(settings.host, settings.port, settings.variable("port"))) is not None:
         raise problem  # asked first, because gRPC's core would write lines of its own to standard error
+    if settings.tls_cert_file is not None:
+        _check_tls_files(settings)  # likewise: it would only say that it cannot listen
     address = join_address(settings.host, settings.port)
     try:
         if settings.tls_cert_file is None:
@@ -96,6 +99,22 @@ def bind_problem(host: str, port: int, variable: str) -> Fault | None:
         reason, problem = "PORT_TAKEN", f"port {port} on {host} is taken"
     advice = f"set {variable} to another one" if reason != "HOST_NOT_HERE" else "listen on one that is"
     return Fault(reason, f"{problem}; {advice}", code=FaultCode.FAILED_PRECONDITION)
+
+
+def _check_tls_files(settings: ProcessSettings) -> None:
+    """Raises Fault (FAILED_PRECONDITION) that names the variables of files that are of no use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    names = f"{settings.variable('tls_cert_file')}, {settings.variable('tls_key_file')}"
+    problem = "not readable for this user, or no PEM certificate with its unlocked key"
+    try:
+        # A locked key is refused by this password; without one, a person at the terminal would be asked.
+        context.load_cert_chain(str(settings.tls_cert_file), str(settings.tls_key_file), password="")
+        if settings.tls_client_ca_file is not None:
+            names = settings.variable("tls_client_ca_file")
+            problem = "not readable for this user, or no PEM certificate"
+            context.load_verify_locations(settings.tls_client_ca_file)
+    except OSError:  # ssl's errors are of this kind
+        raise Fault("SETTING_INVALID", f"{names}: {problem}", code=FaultCode.FAILED_PRECONDITION) from None
 
 
 def _credentials(settings: ProcessSettings) -> grpc.ServerCredentials:
