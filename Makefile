@@ -13,6 +13,8 @@ PACKAGES := protos libs/servicekit libs/audio gateway services/asr services/llm 
 PYPROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 LOCAL_NAMES := parley-protos parley-servicekit parley-audio parley-gateway parley-asr parley-llm parley-tts parley-client parley-cli
 
+DOCKERFILES := gateway/Dockerfile services/asr/Dockerfile services/llm/Dockerfile services/tts/Dockerfile clients/cli/Dockerfile
+
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -35,10 +37,14 @@ demo: setup ## four processes, a spoken question, a spoken answer
 test: setup ## everything that needs no GPU and no download: unit, contract, integration, e2e, quality
 	@tests/run
 
-lint: setup ## ruff, import rules, protos
+test-compose: setup ## the embedded stack in containers: talk to it, kill it, take Redis away (needs Docker with Compose 2.24)
+	@tests/run compose
+
+lint: setup ## ruff, import rules, Dockerfiles, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint $(DOCKERFILES)
 	$(MAKE) --no-print-directory protos-check
 
 types: setup ## mypy --strict over every package
@@ -71,4 +77,4 @@ clean: ## remove what make made
 	rm -rf $(VENV) $(STAMPS) .peers .run demo-reply.wav .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test lint types protos protos-check lock bench bench-short bench-compare bench-peers clean
+.PHONY: help setup demo test test-compose lint types protos protos-check lock bench bench-short bench-compare bench-peers clean
