@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parley_cli.pulling.catalogue import Kind, KnownFile, ModelEntry
-from parley_cli.pulling.disk import free_bytes, locked
+from parley_cli.pulling.disk import FreeBytes, free_bytes, locked
 from parley_cli.pulling.download import Patience
 from parley_cli.pulling.faults import PullError
 from parley_cli.pulling.installing import Installed, Surroundings, install
@@ -49,21 +49,18 @@ def archive(host: FakeModelHost, **changes: Any) -> ModelEntry:
 
 
 async def installed(
-    entry: ModelEntry, folder: Path, patience: Patience = CALM, room_bytes: int | None = None
+    entry: ModelEntry, folder: Path, patience: Patience = CALM, room: FreeBytes = free_bytes
 ) -> Installed:
-    def room(folder: Path) -> int:
-        return free_bytes(folder) if room_bytes is None else room_bytes
-
     around = Surroundings(lambda done, total: None, lambda: None, patience, room)
     with locked(folder):
         return await install(entry, folder, around)
 
 
 async def reason(
-    entry: ModelEntry, folder: Path, patience: Patience = CALM, room_bytes: int | None = None
+    entry: ModelEntry, folder: Path, patience: Patience = CALM, room: FreeBytes = free_bytes
 ) -> str:
     with pytest.raises(PullError) as raised:
-        await installed(entry, folder, patience, room_bytes)
+        await installed(entry, folder, patience, room)
     assert raised.value.words
     return raised.value.reason
 

@@ -113,9 +113,17 @@ async def test_a_source_that_changed_since_the_first_time_is_noticed(
 
 
 async def test_no_room_is_noticed_before_anything_is_fetched(host: FakeModelHost, tmp_path: Path) -> None:
-    assert await reason(archive(host), tmp_path, room_bytes=500_000) == "no_room"
+    assert await reason(archive(host), tmp_path, room=lambda folder: 500_000) == "no_room"
     assert (tmp_path / "model.part").stat().st_size == 0
-    assert (await installed(archive(host), tmp_path, room_bytes=900_000)).is_new
+    assert (await installed(archive(host), tmp_path, room=lambda folder: 900_000)).is_new
+
+
+async def test_no_room_is_noticed_before_anything_is_unpacked(host: FakeModelHost, tmp_path: Path) -> None:
+    left_bytes = iter([900_000, 100_000])
+    assert await reason(archive(host), tmp_path, room=lambda folder: next(left_bytes)) == "no_room"
+    request_count = len(host.requests)
+    assert (await installed(archive(host), tmp_path)).is_new
+    assert len(host.requests) == request_count
 
 
 async def test_an_unsafe_archive_is_removed(host: FakeModelHost, tmp_path: Path) -> None:
