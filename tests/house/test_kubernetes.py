@@ -1,7 +1,9 @@
 """k8s/ renders, is valid in three versions of Kubernetes, and fits itself, the processes and what deploy/ says."""
 
+import re
 import subprocess
 import sys
+import tomllib
 
 import kubernetes_validate
 import pytest
@@ -11,7 +13,7 @@ from support.declared_metrics import label_values
 from support.deployed import DEPLOY, RULE_FILES
 from support.kubernetes_cross_check import problems
 from support.kubernetes_reference_rules import SECRET_KEYS
-from support.kubernetes_tools import K8S, NoKubectlError, kubectl_program, rendered, resources
+from support.kubernetes_tools import K8S, ROOT, NoKubectlError, kubectl_program, rendered, resources
 
 # The oldest that k8s/ needs, one between, and the newest that the validator knows.
 KUBERNETES_VERSIONS = ("1.30", "1.34", "1.37")
@@ -24,6 +26,7 @@ COMBINATIONS = [
     *[(foundation, "components/monitoring", "components/external-redis") for foundation in FOUNDATIONS],
     *[(foundation, "components/vllm") for foundation in FOUNDATIONS],
     ("base", "components/ollama", "components/gpt-sovits"),
+    ("base", "components/asr-sherpa", "components/tts-sherpa"),
     ("base", "components/gpt-sovits", "components/vllm", "components/asr-cuda"),
     (
         "overlays/gpu",
@@ -127,9 +130,24 @@ def test_rules_and_dashboards_are_those_of_deploy() -> None:
     assert dashboards["data"] == files
 
 
-def test_redis_starts_with_the_configuration_of_deploy() -> None:
-    [config] = [each for each in resources("base") if each["metadata"]["name"].startswith("redis-config")]
-    assert config["data"] == {"redis.conf": (DEPLOY / "redis" / "redis.conf").read_text()}
+@pytest.mark.parametrize(("name", "folder"), [("redis-config", "redis"), ("gpt-sovits", "gpt-sovits")])
+def test_containers_start_with_the_files_of_deploy(name: str, folder: str) -> None:
+    found = resources("overlays/gpu")
+    [config] = [each for each in found if re.fullmatch(f"{name}-[a-z0-9]{{10}}", each["metadata"]["name"])]
+    files = [path for path in (DEPLOY / folder).iterdir() if path.name != "kustomization.yaml"]
+    assert config["data"] == {path.name: path.read_text() for path in files}
+
+
+def test_models_are_pulled_that_the_catalogue_has() -> None:
+    text = (ROOT / "clients/cli/src/parley_cli/pulling/catalogue.toml").read_text()
+    known = {model["name"] for model in tomllib.loads(text)["models"]}
+    pulled = set()
+    for each in resources("overlays/cpu"):
+        if each["kind"] == "Deployment":
+            for container in each["spec"]["template"]["spec"].get("initContainers") or []:
+                assert container["args"][:4] == ["models", "pull", "--folder", "/models"]
+                pulled |= set(container["args"][4:])
+    assert {"zipformer-zh-en", "silero-vad", "melo-zh-en"} == pulled <= known
 
 
 def test_the_readme_says_how_secrets_are_made_and_nothing_holds_one() -> None:

@@ -10,6 +10,7 @@ from support.kubernetes_cross_check import problems
 from support.kubernetes_objects import addresses, quantity
 from support.kubernetes_tools import NoKubectlError, Resource, kubectl_program, resources
 
+BASE = ("base",)
 CPU = ("overlays/cpu",)
 GPU = ("overlays/gpu",)
 VLLM = ("base", "components/vllm")
@@ -21,6 +22,7 @@ MAIN = f"{POD}/containers/0"
 
 # (on top of what, kind and name, where, what stands there by mistake, what has to be said about it)
 REFERENCES = [
+    (GPU, "Deployment tts", "spec/replicas", REMOVED, "has neither replicas nor an autoscaler"),
     (CPU, "PodDisruptionBudget asr", "apiVersion", "policy/v1beta1", "policy/v1beta1 is not the version"),
     (CPU, "HorizontalPodAutoscaler asr", "apiVersion", "autoscaling/v2beta2", "autoscaling/v2beta2 is not"),
     (CPU, "Service llm", "metadata/namespace", "default", "Service llm is not in the namespace"),
@@ -44,7 +46,7 @@ REFERENCES = [
     (CPU, "Service redis", "spec/clusterIP", REMOVED, "serviceName redis is no headless Service"),
     (CPU, "StatefulSet redis", f"{POD}/volumes/0/configMap/name", "gone", "names no ConfigMap: gone"),
     (CPU, "StatefulSet redis", f"{MAIN}/volumeMounts/0/name", "disk", "disk is mounted and not there"),
-    (CPU, "Deployment tts", f"{MAIN}/volumeMounts", [], "tmp is mounted by nobody"),
+    (BASE, "Deployment tts", f"{MAIN}/volumeMounts", [], "tmp is mounted by nobody"),
     (
         GPU,
         "PersistentVolumeClaim gpt-sovits-weights",
@@ -95,6 +97,7 @@ REFERENCES = [
     (MONITORED, "Service asr", f"metadata/labels/{NAME_LABEL}", "asr", "chooses 0 Services"),
 ]
 PODS = [
+    (GPU, "Deployment tts", "spec/strategy/rollingUpdate/maxSurge", 1, "a rollout waits for a GPU more"),
     (CPU, "Deployment asr", f"{POD}/automountServiceAccountToken", REMOVED, "mounts a token"),
     (CPU, "ServiceAccount asr", "automountServiceAccountToken", True, "mounts its token"),
     (CPU, "Deployment asr", f"{POD}/enableServiceLinks", REMOVED, "gets variables of Services"),
@@ -106,7 +109,7 @@ PODS = [
         {"name": "tmp", "hostPath": {"path": "/"}},
         "kind that is not allowed",
     ),
-    (CPU, "Deployment asr", f"{POD}/volumes/0/emptyDir", {}, "tmp has no limit"),
+    (BASE, "Deployment asr", f"{POD}/volumes/0/emptyDir", {}, "tmp has no limit"),
     (CPU, "Deployment asr", f"{POD}/volumes/0/emptyDir/sizeLimit", "1 GB", "1 GB is no quantity"),
     (CPU, "Deployment asr", f"{POD}/securityContext/runAsUser", 0, "does not run as 10001"),
     (CPU, "Deployment asr", f"{POD}/securityContext/seccompProfile", REMOVED, "seccompProfile"),
@@ -182,7 +185,7 @@ SETTINGS = [
     (CPU, "ConfigMap asr", "data/PARLEY_ASR_ALLOW_INSECURE_BIND", "false", "is not a loopback address"),
     (CPU, "ConfigMap asr", "data/PARLEY_ASR_PORT", "50061", "are not those of the settings"),
     (
-        CPU,
+        BASE,
         "ConfigMap asr",
         "data/PARLEY_ASR_VAD_MODEL_FILE",
         "/models/vad.onnx",
@@ -248,10 +251,10 @@ NETWORK = [
         "Deployment asr may not be called by Deployment gateway",
     ),
     (CPU, "NetworkPolicy to-ollama", "spec/podSelector", {}, "has no use for StatefulSet ollama at 11434"),
-    (CPU, "NetworkPolicy dns", "spec/podSelector", {}, "Deployment asr: looking up names is allowed"),
+    (VLLM, "NetworkPolicy dns", "spec/podSelector", {}, "Deployment asr: looking up names is allowed"),
     (
         CPU,
-        "NetworkPolicy dns-ollama",
+        "NetworkPolicy dns",
         "spec/egress/0/ports",
         [{"port": 5353}],
         "looking up names is not allowed",

@@ -8,9 +8,16 @@ from support.kubernetes_network_rules import network_problems
 from support.kubernetes_objects import Resources
 from support.kubernetes_pod_rules import pod_problems
 from support.kubernetes_reference_rules import reference_problems
-from support.kubernetes_settings_rules import SETTINGS, settings_problems
+from support.kubernetes_settings_rules import settings_problems
 from support.kubernetes_tools import ROOT, Resource
 
+_FOLDERS = {
+    "gateway": "gateway",
+    "asr": "services/asr",
+    "llm": "services/llm",
+    "tts": "services/tts",
+    "cli": "clients/cli",
+}
 _OTHER_IMAGES = {"ollama/ollama", "redis", "vllm/vllm-openai", "xxxxrt666/gpt-sovits"}
 
 
@@ -27,7 +34,7 @@ def problems(resources: list[Resource]) -> list[str]:
 
 def image_tags() -> dict[str, str]:
     """Our images have the version of their process; the others the tag that Compose starts, where it starts them."""
-    tags = {f"parley-{name}": _version(name) for name in SETTINGS}
+    tags = {f"parley-{name}": _version(name) for name in _FOLDERS}
     for path in sorted((ROOT / "k8s").rglob("kustomization.yaml")):
         for image in yaml.safe_load(path.read_text(encoding="utf-8")).get("images") or []:
             if image["name"] in _OTHER_IMAGES:
@@ -41,10 +48,8 @@ def image_tags() -> dict[str, str]:
     return tags
 
 
-def _version(process: str) -> str:
-    folder = ROOT / ("gateway" if process == "gateway" else f"services/{process}")
-    matched = re.search(
-        r'^version = "([^"]+)"', (folder / "pyproject.toml").read_text(encoding="utf-8"), re.M
-    )
-    assert matched is not None, f"{process} has no version"
+def _version(name: str) -> str:
+    text = (ROOT / _FOLDERS[name] / "pyproject.toml").read_text(encoding="utf-8")
+    matched = re.search(r'^version = "([^"]+)"', text, re.M)
+    assert matched is not None, f"{name} has no version"
     return matched[1]

@@ -8,8 +8,6 @@ from support.kubernetes_objects import Resources, Workload, quantity
 USER = 10001
 # (workload, container): why it may be less strict, see its component.
 AS_ROOT = {("Deployment tts", "gpt-sovits")}
-# It listens on loopback only; tts tells what has become of it.
-WITHOUT_PROBES = {("Deployment tts", "gpt-sovits")}
 _GPU = "nvidia.com/gpu"
 
 
@@ -54,6 +52,9 @@ def _pod(workload: Workload) -> Iterator[str]:
     tolerated = [each.get("key") for each in pod.get("tolerations") or []]
     if has_gpu != (_GPU in tolerated) or has_gpu != ("nodeSelector" in pod):
         yield "a GPU, its toleration and its node selector go together"
+    strategy = workload.resource["spec"].get("strategy", {})
+    if has_gpu and strategy.get("rollingUpdate", {}).get("maxSurge", 0) != 0:
+        yield "a rollout waits for a GPU more"
 
 
 def _volumes(pod: dict[str, Any]) -> Iterator[str]:
@@ -121,7 +122,8 @@ def _image(container: dict[str, Any], image_tags: dict[str, str]) -> Iterator[st
 
 def _probes(workload: Workload, container: dict[str, Any]) -> Iterator[str]:
     numbers = {port.get("name"): port["containerPort"] for port in container.get("ports") or []}
-    is_server = workload.kind != "Job" and (workload.name, container["name"]) not in WITHOUT_PROBES
+    # Of sidecars, the one there is listens on loopback only, and tts tells what has become of it.
+    is_server = workload.kind != "Job" and container in workload.pod["containers"]
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
         probe = container.get(kind)
         if probe is None:

@@ -53,6 +53,9 @@ def _workload(resources: Resources, resource: dict[str, Any]) -> Iterator[str]:
         yield "the selector does not choose its own Pods"
     if resources.named("ServiceAccount", workload.pod.get("serviceAccountName", "")) is None:
         yield "the ServiceAccount is missing"
+    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in resources.of("HorizontalPodAutoscaler")}
+    if workload.kind != "Job" and "replicas" not in spec and workload.bare_name not in scaled:
+        yield "has neither replicas nor an autoscaler"
     for spread in workload.pod.get("topologySpreadConstraints") or []:
         if not selects(spread["labelSelector"], workload.labels):
             yield "topologySpreadConstraints choose other Pods"
