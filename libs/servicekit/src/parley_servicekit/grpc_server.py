@@ -14,6 +14,7 @@ from parley_servicekit.settings import ProcessSettings
 MESSAGE_MAX_BYTES = 1 << 20
 # Health watches, reflection and calls on their way to a refusal, on top of the admitted RPCs.
 _RPC_HEADROOM_COUNT = 256
+_CONNECTION_AGE_MS = 60_000
 
 
 def new_server(
@@ -45,6 +46,9 @@ def server_options(message_max_bytes: int) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.max_metadata_size", 16_384),
+        # Clients ask the name service anew only when a connection ends. So it does now and then, and they find processes
+        # that were added since. Calls and links on the old connection go on to their own end.
+        ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
     ]
 
 
