@@ -113,21 +113,34 @@ async def test_the_network_to_redis_may_go_and_come(stack: ComposeStack) -> None
     assert turns[0].text == "hello"
 
 
-async def test_prometheus_reaches_every_process_and_answers(stack: ComposeStack) -> None:
+async def test_prometheus_reaches_every_process_and_answers_also_after_it_was_killed(
+    stack: ComposeStack,
+) -> None:
     async with conversing(stack.gateway) as person:
         await answered(person, "question")
+    assert len(await all_watched(stack)) == len(PROCESSES)
+    await asyncio.to_thread(stack.kill, "prometheus")
+    await asyncio.to_thread(stack.start, "prometheus")
+    assert len(await all_watched(stack)) == len(PROCESSES)
+
+
+async def all_watched(stack: ComposeStack) -> list[dict[str, object]]:
+    """Prometheus's targets, when it reaches each process and knows of a completed reply."""
     async with asyncio.timeout(20):
         while True:
-            targets = (await asyncio.to_thread(stack.prometheus, "targets"))["activeTargets"]
-            up = {each["labels"]["job"] for each in targets if each["health"] == "up"}
+            targets: list[dict[str, object]] = []
+            jobs = set()
+            for each in (await asyncio.to_thread(stack.prometheus, "targets"))["activeTargets"]:
+                targets.append(each)
+                if each["health"] == "up":
+                    jobs.add(each["labels"]["job"])
             replies = await asyncio.to_thread(
                 stack.prometheus, "query", query='sum(parley_gateway_replies_total{outcome="completed"})'
             )
             count = float(replies["result"][0]["value"][1]) if replies["result"] else 0.0
-            if up == {f"parley-{name}" for name in PROCESSES} and count >= 1:
-                break
+            if jobs == {f"parley-{name}" for name in PROCESSES} and count >= 1:
+                return targets
             await asyncio.sleep(0.5)
-    assert len(targets) == len(PROCESSES)
 
 
 async def test_a_gateway_that_is_stopped_says_so_lets_the_reply_finish_and_ends_well(

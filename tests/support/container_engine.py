@@ -66,11 +66,12 @@ def _run_script(command: str, folder: Path) -> str:
     # Into a file: the engine inherits what is open, and a pipe would never end.
     log = folder / f"{command}.out"
     with log.open("wb") as output:
-        done = subprocess.run(
-            [PRIVATE_ENGINE, command, folder], stdout=output, timeout=_SCRIPT_MAX_S, check=False
-        )
-    if done.returncode != 0:
-        raise NoEngineError(f"{PRIVATE_ENGINE.name} {command} failed with {done.returncode}", is_mistake=True)
+        try:
+            subprocess.run(
+                [PRIVATE_ENGINE, command, folder], stdout=output, timeout=_SCRIPT_MAX_S, check=True
+            )
+        except subprocess.SubprocessError as error:  # a machine without namespaces or packages, say
+            raise NoEngineError(f"a private engine cannot be had here: {error}") from None
     return log.read_text()
 
 

@@ -39,6 +39,7 @@ from parley_gateway.settings import Settings
 from parley_servicekit.faults import Fault, FaultCode
 from parley_servicekit.grpc_client import ClientTls, open_channel
 from parley_servicekit.link_client import LinkChannel
+from parley_servicekit.logs import get_logger
 from parley_servicekit.process import Lifecycle, Start
 
 _PROXIED = {
@@ -52,6 +53,7 @@ SERVICE_NAMES = [
     *(descriptor.full_name for descriptor in _PROXIED.values()),
 ]
 _MILLISECONDS_AN_HOUR = 3_600_000
+_log = get_logger()
 
 
 def starter(settings: Settings) -> Start:
@@ -75,6 +77,7 @@ def starter(settings: Settings) -> Start:
             store = await _store(settings, metrics)
             stack.push_async_callback(store.close)
             queueing = tasks.create_task(store.run(), name="store.queue")
+            asking = tasks.create_task(_tell_if_away(store, settings), name="store.ask")
             metrics.store_degraded.set_function(lambda: float(store.is_degraded))
             metrics.store_queued_events.set_function(lambda: store.queued_event_count)
             metrics.is_draining.set_function(lambda: float(lifecycle.draining.is_set()))
@@ -112,7 +115,7 @@ def starter(settings: Settings) -> Start:
             draining = tasks.create_task(_drain(lifecycle, conversations), name="gateway.drain")
             looking = tasks.create_task(watch_upstreams(channels, metrics.upstream), name="upstreams")
             yield
-            for task in (draining, looking, queueing, *linking):
+            for task in (draining, looking, queueing, asking, *linking):
                 task.cancel()
 
     return start
@@ -172,6 +175,23 @@ async def _answers(store: ConversationStore) -> bool:
     except Fault:
         return False
     return True
+
+
+async def _tell_if_away(store: ConversationStore, settings: Settings) -> None:
+    """A line at the start, when somebody looks: later ones come with what is to be stored."""
+    try:
+        await store.ping()
+    except Fault as fault:
+        _log.warning(
+            "store.away",
+            reason=fault.reason,
+            cause=fault.metadata.get("cause", ""),
+            advice=f"conversations go on and are queued; check {_store_variable(settings)}",
+        )
+
+
+def _store_variable(settings: Settings) -> str:
+    return Settings.variable("redis_url" if settings.store == "redis" else "state_folder")
 
 
 def _unusable(field: str, problem: str) -> Fault:

@@ -1,12 +1,14 @@
 """Services that are away, die or hang; a store that is away: typed errors at once, and recovery by itself."""
 
 import asyncio
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+import redis
 
 from parley.gateway.v1 import conversation_config_pb2 as config_pb2
 from parley.gateway.v1 import conversation_events_pb2 as events_pb2
@@ -109,27 +111,45 @@ async def test_a_frozen_recogniser_does_not_hold_up_a_session(scripted: Stack) -
 
 
 async def test_while_redis_is_away_conversations_go_on_and_nothing_is_lost(tmp_path: Path) -> None:
-    redis = RedisServer(tmp_path / "redis")
-    redis.start()
+    server = RedisServer(tmp_path / "redis")
+    server.start()
     try:
-        async with scripted_stack(tmp_path, {"PARLEY_GATEWAY_REDIS_URL": redis.url}) as stack:
+        async with scripted_stack(tmp_path, {"PARLEY_GATEWAY_REDIS_URL": server.url}) as stack:
             async with conversing(stack.gateway, has_microphone=False) as person:
                 await person.conversation.send_text("hello")
                 await person.reply(1)
-                redis.kill()
+                server.kill()
                 await person.conversation.send_text("hello again")
                 assert (await person.reply(2)).outcome == events_pb2.REPLY_OUTCOME_COMPLETED
                 conversation_id = person.conversation_id
             async with Parley(stack.gateway) as parley:
                 assert not (await parley.status()).is_store_available
-                redis.start()
+                server.start()
                 async with asyncio.timeout(20):
                     while not (await parley.status()).is_store_available:
                         await asyncio.sleep(0.1)
                 turns = (await parley.get_conversation(conversation_id)).turns
         assert [turn.text for turn in turns][0::2] == ["hello", "hello again"]
     finally:
-        redis.kill()
+        server.kill()
+
+
+async def test_a_redis_with_a_password_we_lack_is_told_at_the_start_with_what_to_do(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    redis.Redis.from_url(server.url).config_set("requirepass", "sesame")
+    environment = {"PARLEY_GATEWAY_REDIS_URL": server.url, "PARLEY_GATEWAY_STATE_FOLDER": str(tmp_path)}
+    try:
+        async with started_process("parley_gateway", environment) as gateway, asyncio.timeout(10):
+            while "store.away" not in gateway.logs():
+                await asyncio.sleep(0.05)
+            line = next(line for line in gateway.logs().splitlines() if "store.away" in line)
+    finally:
+        server.kill()
+    told = json.loads(line)
+    assert told["cause"] == "AuthenticationError"
+    assert told["advice"].endswith("check PARLEY_GATEWAY_REDIS_URL")
+    assert "sesame" not in line
 
 
 async def test_a_store_that_was_never_there_refuses_old_conversations_within_a_second(tmp_path: Path) -> None:
