@@ -59,6 +59,22 @@ def test_families_are_told_by_their_files(tmp_path: Path, names: list[str], fami
     assert find_model(tmp_path).family == family
 
 
+def test_hidden_files_are_no_part_of_a_model(tmp_path: Path) -> None:
+    for name in ["tokens.txt", "model.onnx", "date.fst", "._model.onnx", "._vocos-22khz.onnx", "._date.fst"]:
+        (tmp_path / name).touch()
+    found = find_model(tmp_path)
+    assert (found.family, found.files["model"]) == ("vits", str(tmp_path / "model.onnx"))
+    assert found.rule_files == str(tmp_path / "date.fst")
+
+
+def test_a_folder_with_hidden_files_only_is_refused(tmp_path: Path) -> None:
+    for name in ["tokens.txt", "._model.onnx"]:
+        (tmp_path / name).touch()
+    with pytest.raises(Fault) as caught:
+        find_model(tmp_path)
+    assert caught.value.code is FaultCode.FAILED_PRECONDITION
+
+
 async def _expect_unusable(folder: Path) -> None:
     engine = SherpaVoiceEngine(folder)
     with pytest.raises(Fault) as caught:

@@ -82,13 +82,29 @@ def folder_of(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_int8_networks_are_preferred(tmp_path: Path) -> None:
-    names = [
-        f"{role}-epoch-99{kind}.onnx" for role in ("encoder", "decoder", "joiner") for kind in ("", ".int8")
-    ]
-    files = find_model(folder_of(tmp_path, *names))
+@pytest.mark.parametrize(("provider", "kind"), [("cpu", ".int8"), ("cuda", "")])
+def test_int8_networks_are_preferred_where_they_are_faster(tmp_path: Path, provider: str, kind: str) -> None:
+    roles = ("encoder", "decoder", "joiner")
+    names = [f"{role}-epoch-99{each}.onnx" for role in roles for each in ("", ".int8")]
+    files = find_model(folder_of(tmp_path, *names), provider)
     assert files.family is Family.TRANSDUCER
-    assert all("int8" in path.name for path in files.networks.values())
+    assert {role: path.name for role, path in files.networks.items()} == {
+        role: f"{role}-epoch-99{kind}.onnx" for role in roles
+    }
+
+
+def test_networks_of_the_other_kind_do_where_there_are_no_others(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "encoder.onnx", "decoder.int8.onnx")
+    for provider in ("cpu", "cuda"):
+        networks = find_model(folder, provider).networks
+        assert {path.name for path in networks.values()} == {"encoder.onnx", "decoder.int8.onnx"}
+
+
+def test_hidden_files_are_no_networks(tmp_path: Path) -> None:
+    names = ["encoder.onnx", "decoder.onnx"]
+    files = find_model(folder_of(tmp_path, *names, *[f"._{name}" for name in [*names, "joiner.onnx"]]))
+    assert files.family is Family.PARAFORMER
+    assert sorted(path.name for path in files.networks.values()) == sorted(names)
 
 
 def test_an_encoder_and_a_decoder_are_a_paraformer_and_a_detector_is_no_recogniser(tmp_path: Path) -> None:

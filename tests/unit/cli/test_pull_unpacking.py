@@ -127,6 +127,27 @@ def test_more_than_one_top_folder_is_refused(tmp_path: Path, paths: list[str]) -
     assert "top" in refusal(tmp_path, packed_members(members))
 
 
+def test_what_macos_packs_beside_the_files_is_left_out(tmp_path: Path) -> None:
+    members = [
+        *[(file_member(path, 1), b"m") for path in ("./._top", "._top", ".DS_Store", "__MACOSX/top/._a")],
+        (folder_member("__MACOSX"), b""),
+        (folder_member("top"), b""),
+        *[(file_member(f"top/{path}", 1), b"x") for path in ("a", "data/b", ".hidden")],
+        *[(file_member(f"top/{path}", 1), b"m") for path in ("._a", ".DS_Store", "data/._b")],
+    ]
+    assert unpacked(tmp_path, packed_members(members)) == {"a": b"x", "data/b": b"x", ".hidden": b"x"}
+
+
+@pytest.mark.parametrize("path", ["._a", ".DS_Store", "__MACOSX/a"])
+def test_what_is_left_out_is_no_way_in(tmp_path: Path, path: str) -> None:
+    link = (special_member(path, tarfile.SYMTYPE, "../../evil"), b"")
+    assert "a link" in refusal(tmp_path, packed_members([(file_member("top/a", 1), b"x"), link]))
+
+
+def test_an_archive_of_nothing_else_is_refused(tmp_path: Path) -> None:
+    assert "nothing" in refusal(tmp_path, packed_members([(file_member("._top", 1), b"m")]))
+
+
 def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
     assert "nothing" in refusal(tmp_path, packed_members([]))
 

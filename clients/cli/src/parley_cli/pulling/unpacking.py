@@ -65,7 +65,7 @@ class _Bounded:
 
 
 def unpack(name: str, archive: Path, into: Path, max_bytes: int, stopped: threading.Event) -> None:
-    """Put what lies below the archive's only top folder into the empty folder `into`.
+    """Put what lies below the archive's only top folder into the empty folder `into`, macOS's own files left out.
 
     max_bytes: of all files together. Raises PullError (unsafe_archive, broken_archive, disk_filled) and StoppedError;
     then some files may lie there already.
@@ -99,7 +99,7 @@ def _unpack_all(members: tarfile.TarFile, into: Path, max_bytes: int) -> None:
         if count > _MEMBERS_MAX_COUNT:
             raise _RefusedError(f"more than {_MEMBERS_MAX_COUNT} members")
         parts = _parts(member)
-        if not parts:
+        if not parts or _is_of_macos(parts):
             continue
         top = top or parts[0]
         if parts[0] != top or (len(parts) == 1 and not member.isdir()):
@@ -135,6 +135,11 @@ def _parts(member: tarfile.TarInfo) -> tuple[str, ...]:
     if len(path) > _PATH_MAX_CHARS or len(parts) > _PATH_MAX_PARTS or not path.isprintable():
         raise _RefusedError("a path that is too long or not printable")
     return parts
+
+
+def _is_of_macos(parts: tuple[str, ...]) -> bool:
+    """What macOS packs beside the files: attributes (`._name`), how its Finder shows a folder."""
+    return parts[0] == "__MACOSX" or parts[-1] == ".DS_Store" or parts[-1].startswith("._")
 
 
 def _write(members: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

@@ -55,12 +55,15 @@ class ModelFiles:
         return sum(path.stat().st_size for path in files if path is not None)
 
 
-def find_model(folder: Path) -> ModelFiles:
-    """The model in `folder`. Raises Fault (FAILED_PRECONDITION) saying what is missing."""
+def find_model(folder: Path, provider: str = "cpu") -> ModelFiles:
+    """The model in `folder`. Raises Fault (FAILED_PRECONDITION) saying what is missing.
+
+    provider: `cpu`, or `cuda`: then networks that are not int8 are preferred, else those that are.
+    """
     tokens = folder / "tokens.txt"
     if not tokens.is_file():
         raise faults.unusable_model(f"{folder.name} holds no tokens.txt")
-    networks = _networks(folder)
+    networks = _networks(folder, provider)
     if "encoder" in networks and "decoder" in networks:
         family = Family.TRANSDUCER if "joiner" in networks else Family.PARAFORMER
         metadata = _metadata(networks["encoder"])
@@ -77,11 +80,15 @@ def find_model(folder: Path) -> ModelFiles:
     return ModelFiles(family, tokens, networks, _tail_ms(metadata), graph, lexicon)
 
 
-def _networks(folder: Path) -> dict[str, Path]:
-    """The .onnx files by role; of several for one role an int8 one, and of these the first by name."""
+def _networks(folder: Path, provider: str) -> dict[str, Path]:
+    """The .onnx files by role; of several for one role one of the preferred kind, of these the first by name."""
+    # ONNX Runtime has no int8 kernels for CUDA: it computes those nodes on the CPU and copies to and fro.
+    prefers_int8 = provider != "cuda"
     networks: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.onnx"), key=lambda path: ("int8" not in path.name, path.name)):
-        if "vad" in path.name:
+    for path in sorted(
+        folder.glob("*.onnx"), key=lambda path: (("int8" in path.name) != prefers_int8, path.name)
+    ):
+        if "vad" in path.name or path.name.startswith("."):
             continue
         role = next((role for role in ("encoder", "decoder", "joiner") if role in path.name), "model")
         networks.setdefault(role, path)

@@ -66,7 +66,7 @@ class SherpaStreamingEngine:
 
         batch_begun: told of every run of the model, in the decoding thread.
         """
-        files = find_model(options.folder)
+        files = find_model(options.folder, options.provider)
         require_provider(options.provider)
         recognizer = await asyncio.to_thread(load_recognizer, files, options)
         capabilities = ModelCapabilities(

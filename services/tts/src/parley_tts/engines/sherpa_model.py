@@ -25,7 +25,7 @@ class SherpaModelFiles:
 
 def find_model(folder: Path, language_code: str = "") -> SherpaModelFiles:
     """What lies in `folder`. Raises Fault (FAILED_PRECONDITION) that says what is missing."""
-    models = sorted(folder.glob("*.onnx"), key=lambda path: ("int8" in path.name, path.name))
+    models = sorted(_visible(folder, "*.onnx"), key=lambda path: ("int8" in path.name, path.name))
     tokens = folder / "tokens.txt"
     if not models or not tokens.is_file():
         raise faults.unusable("the model folder holds no .onnx file, or no tokens.txt")
@@ -48,7 +48,7 @@ def find_model(folder: Path, language_code: str = "") -> SherpaModelFiles:
     else:
         files["model"] = str(models[0])
         family = "vits"
-    rules = ",".join(str(path) for path in sorted(folder.glob("*.fst")))
+    rules = ",".join(str(path) for path in _visible(folder, "*.fst"))
     size_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     return SherpaModelFiles(family, files, rules, size_bytes)
 
@@ -71,6 +71,11 @@ def load_model(found: SherpaModelFiles, num_threads: int) -> Any:
     if not config.validate():
         raise faults.unusable(f"sherpa-onnx does not take these files as a {found.family} model")
     return sherpa_onnx.OfflineTts(config)
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """By name, without dotfiles: macOS leaves `._model.onnx` beside `model.onnx`."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 def _is_kitten(model: Path) -> bool:
