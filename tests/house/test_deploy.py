@@ -1,5 +1,6 @@
 """What `deploy/` says about metrics, settings and panels is true, and a person can find their way in it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -225,3 +226,31 @@ def test_every_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> N
                     fires |= bool(expected["exp_samples"])
     assert fires
     assert is_quiet
+
+
+def test_missing_and_broken_weights_are_named(tmp_path: Path) -> None:
+    script = DEPLOY / "gpt-sovits" / "check_weights"
+    wanted = re.findall(r"^need (\d+) (\S+)$", script.read_text(), re.M)
+    assert ("120", "pretrained_models/fast_langdetect/lid.176.bin") in wanted
+    assert said_of_weights(script, tmp_path) == [f"{path} is missing" for _, path in wanted]
+    for mebibytes, path in wanted:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+        # Holes: they take no room on the disk.
+        os.truncate(tmp_path / path, int(mebibytes) << 20)
+    assert said_of_weights(script, tmp_path) == []
+    os.truncate(tmp_path / wanted[-1][1], 134)
+    [said] = said_of_weights(script, tmp_path)
+    assert said.startswith(f"{wanted[-1][1]} is too small")
+
+
+def said_of_weights(script: Path, folder: Path) -> list[str]:
+    """One entry for each file; the last line counts them."""
+    command = ["bash", str(script), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    lines = [line.removeprefix("check_weights: ") for line in done.stderr.splitlines()]
+    assert done.returncode == (1 if lines else 0)
+    total = len(re.findall(r"^need \d", script.read_text(), re.M))
+    *files, summary = lines or [f"0 of {total} files are missing"]
+    assert summary.startswith(f"{len(files)} of {total} files are missing")
+    return files

@@ -1,9 +1,13 @@
 """k8s/ renders, is valid in three versions of Kubernetes, and fits itself, the processes and what deploy/ says."""
 
+import os
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
+from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -11,7 +15,9 @@ import yaml
 
 from support.declared_metrics import label_values
 from support.deployed import DEPLOY, RULE_FILES
-from support.kubernetes_cross_check import problems
+from support.kubernetes_cross_check import image_tags, problems
+from support.kubernetes_objects import Resources
+from support.kubernetes_pod_rules import pod_problems
 from support.kubernetes_reference_rules import SECRET_KEYS
 from support.kubernetes_tools import K8S, ROOT, NoKubectlError, kubectl_program, rendered, resources
 
@@ -164,3 +170,55 @@ def test_the_readme_names_every_overlay_and_component() -> None:
     readme = (K8S / "README.md").read_text()
     for path in [*(K8S / "overlays").iterdir(), *(K8S / "components").iterdir()]:
         assert f"`{path.relative_to(K8S)}`" in readme
+
+
+def test_the_pod_that_fills_the_volume_fits_namespace_and_claim() -> None:
+    pod = yaml.safe_load((K8S / "components" / "gpt-sovits" / "fill-weights.yaml").read_text())
+    for version in KUBERNETES_VERSIONS:
+        kubernetes_validate.validate(pod, version, strict=True)
+    found = Resources(resources("overlays/gpu"))
+    [volume] = pod["spec"]["volumes"]
+    claim = found.named("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    assert claim is not None and claim["metadata"]["namespace"] == pod["metadata"]["namespace"]
+    [tts] = [each.pod for each in found.workloads if each.name == "Deployment tts"]
+    for key in ("nodeSelector", "tolerations"):
+        assert pod["spec"][key] == tts[key]
+    as_job = {"kind": "Job", "metadata": pod["metadata"], "spec": {"template": pod}}
+    # It goes to a node with a GPU, and takes none.
+    of_the_gpu = "Job fill-weights: a GPU, its toleration and its node selector go together"
+    assert list(pod_problems(Resources([as_job]), image_tags())) == [of_the_gpu]
+
+
+@pytest.mark.parametrize(("overlay", "left_out"), [("cpu", "without-root"), ("gpu", "claimName")])
+def test_what_the_readme_says_to_patch_has_its_effect(tmp_path: Path, overlay: str, left_out: str) -> None:
+    """All of its YAML in one kustomization, but what is for the other overlay."""
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```$", (K8S / "README.md").read_text(), re.M | re.S)
+    merged: dict[str, Any] = {}
+    for block in blocks:
+        for key, value in yaml.safe_load(textwrap.dedent(block)).items() if left_out not in block else ():
+            merged[key] = [*merged.get(key, []), *value] if isinstance(value, list) else value
+    text = yaml.safe_dump(merged).replace("overlays/cpu", f"overlays/{overlay}")
+    root = os.path.relpath(ROOT, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(text.replace("../parley/", f"{root}/"))
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}}
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump(claim))
+    command = [str(kubectl_program()), "kustomize", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "image: registry.example/parley-asr:" in done.stdout and "image: parley-" not in done.stdout
+    found = Resources(list(yaml.safe_load_all(done.stdout)))
+    workloads = {each.bare_name: each for each in found.workloads}
+    for name in ("llm", "ollama-pull"):
+        [container] = workloads[name].containers
+        assert "gemma3:4b" in found.environment(container).values.values()
+    if overlay == "cpu":
+        for name in ("asr", "tts"):
+            volumes = [each for each in workloads[name].pod["volumes"] if each["name"] == "models"]
+            assert volumes == [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
+    else:
+        [namespace] = found.of("Namespace")
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+        [sidecar] = workloads["tts"].pod["initContainers"]
+        assert sidecar["image"] == "registry.example/gpt-sovits:without-root"
+        assert sidecar["securityContext"]["runAsUser"] == 10001
+        assert sidecar["securityContext"]["runAsNonRoot"] is True

@@ -147,6 +147,7 @@ PODS = [
         "8 G",
         "8 G is no quantity",
     ),
+    (CPU, "StatefulSet ollama", f"{POD}/terminationGracePeriodSeconds", 30, "is killed before its preStop"),
     (GPU, "StatefulSet ollama", f"{POD}/tolerations", [], "a GPU, its toleration and its node selector"),
     (
         GPU,

@@ -45,6 +45,10 @@ def _pod(workload: Workload) -> Iterator[str]:
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.get(key):
             yield f"uses {key}"
+    grace_s = pod.get("terminationGracePeriodSeconds", 30)
+    for container in workload.containers:
+        if container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0) >= grace_s:
+            yield f"{container['name']} is killed before its preStop is over"
     yield from _volumes(pod)
     for claim in workload.resource["spec"].get("volumeClaimTemplates") or []:
         yield from _claim(claim["spec"])
