@@ -1,7 +1,6 @@
 """The compose files, .env.example and Dockerfiles say nothing that the processes' settings do not know."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,9 @@ from parley_gateway.settings import Settings as GatewaySettings
 from parley_llm.settings import Settings as LlmSettings
 from parley_servicekit.settings import BARE_VARIABLES, ProcessSettings, unknown_variables
 from parley_tts.settings import Settings as TtsSettings
-from support.container_engine import compose_problem
 
 ROOT = Path(__file__).parents[2]
 FILES = ("compose.yaml", "compose.gpu.yaml", "compose.embedded.yaml")
-# compose.embedded.yaml is an alternative to compose.yaml, not a file on top of it.
-COMBINATIONS = [["compose.yaml"], ["compose.embedded.yaml"], ["compose.yaml", "compose.gpu.yaml"]]
 PROCESSES: dict[str, type[ProcessSettings]] = {
     "gateway": GatewaySettings, "asr": AsrSettings, "llm": LlmSettings, "tts": TtsSettings,
 }  # fmt: skip
@@ -145,15 +141,3 @@ def test_images_listen_where_settings_say_and_run_as_nobody(name: str) -> None:
     assert f'"parley_servicekit.healthcheck", "{name}"]' in image
     assert f'\nENTRYPOINT ["parley-{name}"]\n' in image, "exec form: a shell would keep SIGTERM"
     assert set(re.findall(r"\bPARLEY_[A-Z_]+", image)) <= set(variables_of(settings))
-
-
-@pytest.mark.parametrize("files", COMBINATIONS, ids="+".join)
-def test_every_combination_of_files_is_valid(files: list[str]) -> None:
-    if (problem := compose_problem()) is not None:
-        pytest.skip(f"left out: {problem}")
-    command = ["docker", "compose", *(part for file in files for part in ("--file", file))]
-    done = subprocess.run(
-        [*command, "--env-file", "/dev/null", "config", "--quiet"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr

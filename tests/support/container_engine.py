@@ -96,13 +96,13 @@ def docker_client(environment: dict[str, str]) -> Iterator[docker.DockerClient]:
 
 
 def _check_compose(environment: dict[str, str]) -> None:
-    problem = compose_problem(environment)
+    problem = _compose_problem(environment)
     if problem is not None:
         raise NoEngineError(problem)
 
 
-def compose_problem(environment: dict[str, str] | None = None) -> str | None:
-    """Why `docker compose` cannot be used here; None when it can. Asks no engine."""
+def _compose_problem(environment: dict[str, str]) -> str | None:
+    """Why `docker compose` cannot be used; None when it can. Asks no engine."""
     if shutil.which("docker") is None:
         return "there is no docker command"
     done = subprocess.run(

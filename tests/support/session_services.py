@@ -130,7 +130,8 @@ class ChatModelDouble:
 class TextToSpeechDouble:
     """Speaks each text as a phrase, 50 ms a character in chunks of 40 ms, as fast as it is taken.
 
-    fault: raised before the phrase of index `fault_index`. pause_s: before each phrase. open_s: how long opening takes.
+    fault: raised before the phrase of index `fault_index`. pause_s: before each phrase. open_s, end_s: how long opening
+    and ending the text take. whole_count: streams that were still open when their text had ended.
     """
 
     def __init__(
@@ -140,9 +141,11 @@ class TextToSpeechDouble:
         fault_index: int = 0,
         pause_s: float = 0.0,
         open_s: float = 0.0,
+        end_s: float = 0.0,
     ) -> None:
         self.fault = fault
-        self.open_s = open_s
+        self.open_s, self.end_s = open_s, end_s
+        self.whole_count = 0
         self.fault_index = fault_index
         self.pause_s = pause_s
         self.running_count = 0
@@ -169,6 +172,8 @@ class SynthesisDouble:
 
     async def end_text(self) -> None:
         self._texts.put_nowait(None)
+        await asyncio.sleep(self._owner.end_s)
+        self._owner.whole_count += self._owner.running_count
 
     async def results(self) -> AsyncIterator[Phrase | Audio | PhraseFailed | SpeechFinished]:
         index, end_ms = 0, 0.0

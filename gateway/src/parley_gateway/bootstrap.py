@@ -36,7 +36,7 @@ from parley_gateway.personas import load_personas
 from parley_gateway.ports import ConversationStore
 from parley_gateway.session.services import SessionServices
 from parley_gateway.settings import Settings
-from parley_servicekit.faults import Fault, FaultCode
+from parley_servicekit.faults import Fault, FaultCode, fault_in
 from parley_servicekit.grpc_client import ClientTls, open_channel
 from parley_servicekit.link_client import LinkChannel
 from parley_servicekit.logs import get_logger
@@ -181,11 +181,12 @@ async def _tell_if_away(store: ConversationStore, settings: Settings) -> None:
     """A line at the start, when somebody looks: later ones come with what is to be stored."""
     try:
         await store.ping()
-    except Fault as fault:
+    except Exception as error:
+        fault = fault_in(error) or Fault.internal()
         _log.warning(
             "store.away",
             reason=fault.reason,
-            cause=fault.metadata.get("cause", ""),
+            cause=fault.metadata.get("cause", type(error).__name__),
             advice=f"conversations go on and are queued; check {_store_variable(settings)}",
         )
 

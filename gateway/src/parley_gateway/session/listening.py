@@ -105,6 +105,7 @@ class Listening:
 
     def discard_utterance(self) -> None:
         """Forget the utterance."""
+        self._is_paused = False
         self._put(_Request.DISCARD)
 
     def belongs_to(self, traceparent: str) -> None:

@@ -132,18 +132,24 @@ class Reply:
     async def _speak(self, speaking: SpeakingRequest) -> None:
         """The chat model is asked while the synthesis is being opened."""
         opened: asyncio.Future[SynthesisStream] = asyncio.get_running_loop().create_future()
+        is_written = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._say(speaking, opened), name="reply.say")
+            tasks.create_task(self._say(speaking, opened, is_written), name="reply.say")
             await self._write(opened)
+            is_written.set()
         self._feed(events.ReplyGenerationFinished(self._now(), self.reply_id, round(self.playout.sent_ms)))
         await asyncio.sleep(self.playout.rest_ms(self._services.now_ms()) / 1000)
         if not self.playout.has_reports:
             self._feed(events.PlaybackFinished(self._now(), self.reply_id))
 
-    async def _say(self, speaking: SpeakingRequest, opened: asyncio.Future[SynthesisStream]) -> None:
+    async def _say(
+        self, speaking: SpeakingRequest, opened: asyncio.Future[SynthesisStream], is_written: asyncio.Event
+    ) -> None:
         async with self._services.text_to_speech.open_stream(speaking) as speech:
-            opened.set_result(speech)
+            if not opened.done():  # as it is when the reply was cancelled meanwhile
+                opened.set_result(speech)
             await self._play(speech)
+            await is_written.wait()  # to close the stream would fail who still writes into it
 
     async def _write(self, opened: asyncio.Future[SynthesisStream] | None) -> None:
         """Deltas of the chat model to the client and into the synthesis, as they come."""
@@ -159,6 +165,8 @@ class Reply:
             await (await opened).end_text()
 
     async def _take_delta(self, text: str, opened: asyncio.Future[SynthesisStream] | None) -> None:
+        if self._speaking is None:
+            await self._is_told.wait()  # what is told counts as read
         if self.marks.first_token_at_ms is None:
             self.marks.first_token_at_ms = self._services.now_ms()
             self._feed(events.ReplyTextStarted(self._now(), self.reply_id))

@@ -46,8 +46,8 @@ def server_options(message_max_bytes: int) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.max_metadata_size", 16_384),
-        # Clients ask the name service anew only when a connection ends. So it does now and then, and they find processes
-        # that were added since. Calls and links on the old connection go on to their own end.
+        # Clients ask the name service anew only when a connection ends. So it does now and then, and they find
+        # processes that were added since. Calls and links on the old connection go on to their end.
         ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
     ]
 
@@ -108,6 +108,7 @@ def bind_problem(host: str, port: int, variable: str) -> Fault | None:
 def _check_tls_files(settings: ProcessSettings) -> None:
     """Raises Fault (FAILED_PRECONDITION) that names the variables of files that are of no use."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")  # how strong a key has to be, gRPC itself decides
     names = f"{settings.variable('tls_cert_file')}, {settings.variable('tls_key_file')}"
     problem = "not readable for this user, or no PEM certificate with its unlocked key"
     try:

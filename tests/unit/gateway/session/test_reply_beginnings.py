@@ -56,3 +56,29 @@ async def test_a_person_who_leaves_while_the_turn_is_being_stored_leaves_nothing
         rig.session.take_text("hello")
         await asyncio.sleep(0.5)
     assert (services.model.running_count, services.voice.running_count) == (0, 0)
+
+
+async def test_what_was_never_told_counts_as_not_read() -> None:
+    async with in_session(Services(store=SlowStore()), session_config(wants_audio=False)) as rig:
+        rig.session.take_text("hello")
+        await asyncio.sleep(0.5)
+        rig.session.take_interrupt()
+        assert (await rig.ended()).heard_text == ""
+
+
+async def test_a_synthesis_stays_open_until_its_text_is_ended() -> None:
+    services = Services(model=ChatModelDouble("Hi."), voice=TextToSpeechDouble(end_s=5.0))
+    async with in_session(services) as rig:
+        rig.session.take_text("hello")
+        assert (await rig.ended()).outcome is log.ReplyOutcome.COMPLETED
+    assert services.voice.whole_count == 1
+
+
+async def test_a_reply_that_is_stopped_while_the_synthesis_is_being_opened_is_no_failure() -> None:
+    async with in_session(Services(voice=TextToSpeechDouble(open_s=0.5))) as rig:
+        rig.session.take_text("hello")
+        await asyncio.sleep(0.499)
+        rig.session.take_interrupt()
+        assert (await rig.ended()).outcome is log.ReplyOutcome.INTERRUPTED
+        await asyncio.sleep(1)
+    assert not rig.of(outputs.ErrorOutput)

@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ _REPLY_MAX_BYTES = 4 << 20
 # Servers close idle connections after 5 s and more; one that is used at that moment is told by a cut, see `_respond`.
 _IDLE_MAX_S = 15.0
 _STALE_MAX_COUNT = 8
+_STALE_WITHIN_S = 1.0
 # What follows the last line of an answer is a few bytes that are under way.
 _REST_WITHIN_S = 0.05
 
@@ -101,11 +103,12 @@ class ModelServer:
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> aiohttp.ClientResponse:
         """The response, its body still to be read.
 
-        Asked again where a kept connection ends without a word: then the server had closed it before it was asked
-        (RFC 9112, 9.3.1). A new connection that is cut is a failure.
+        Asked again where a kept connection ends at once and without a word: then the server had closed it before it was
+        asked (RFC 9112, 9.3.1). A new connection that is cut, or one after some time, is a failure.
         """
         for _ in range(_STALE_MAX_COUNT):
             use = SimpleNamespace(is_reused=False)
+            asked_at_s = monotonic()
             try:
                 return await self._session.request(
                     method,
@@ -115,7 +118,7 @@ class ModelServer:
                     trace_request_ctx=use,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if not use.is_reused:
+                if not use.is_reused or monotonic() - asked_at_s > _STALE_WITHIN_S:
                     raise
         raise faults.upstream_cut()
 
