@@ -38,6 +38,7 @@ def two_gateways(stack: ComposeStack, tmp_path: Path) -> Iterator[Path]:
     """A second gateway under the name of the first; the file that describes it."""
     more = tmp_path / "more.yaml"
     more.write_text(MORE)
+    stack.compose("up", "--wait", "--no-build")  # a test before this one may have stopped everything
     stack.compose("--file", str(more), "up", "--wait", "--no-build", "second")
     yield more
     stack.compose("--file", str(more), "rm", "--stop", "--force", "--volumes", "second", "conversations")
