@@ -36,10 +36,9 @@ from parley_gateway.personas import load_personas
 from parley_gateway.ports import ConversationStore
 from parley_gateway.session.services import SessionServices
 from parley_gateway.settings import Settings
-from parley_servicekit.faults import Fault, FaultCode, fault_in
+from parley_servicekit.faults import Fault, FaultCode
 from parley_servicekit.grpc_client import ClientTls, open_channel
 from parley_servicekit.link_client import LinkChannel
-from parley_servicekit.logs import get_logger
 from parley_servicekit.process import Lifecycle, Start
 
 _PROXIED = {
@@ -53,7 +52,6 @@ SERVICE_NAMES = [
     *(descriptor.full_name for descriptor in _PROXIED.values()),
 ]
 _MILLISECONDS_AN_HOUR = 3_600_000
-_log = get_logger()
 
 
 def starter(settings: Settings) -> Start:
@@ -77,7 +75,6 @@ def starter(settings: Settings) -> Start:
             store = await _store(settings, metrics)
             stack.push_async_callback(store.close)
             queueing = tasks.create_task(store.run(), name="store.queue")
-            asking = tasks.create_task(_tell_if_away(store, settings), name="store.ask")
             metrics.store_degraded.set_function(lambda: float(store.is_degraded))
             metrics.store_queued_events.set_function(lambda: store.queued_event_count)
             metrics.is_draining.set_function(lambda: float(lifecycle.draining.is_set()))
@@ -115,7 +112,7 @@ def starter(settings: Settings) -> Start:
             draining = tasks.create_task(_drain(lifecycle, conversations), name="gateway.drain")
             looking = tasks.create_task(watch_upstreams(channels, metrics.upstream), name="upstreams")
             yield
-            for task in (draining, looking, queueing, asking, *linking):
+            for task in (draining, looking, queueing, *linking):
                 task.cancel()
 
     return start
@@ -156,7 +153,10 @@ async def _store(settings: Settings, metrics: GatewayMetrics) -> QueueingConvers
     try:
         spool_path = folder / f"spool-{settings.store}.log"
         observe_append = metrics.store_append.observe
-        return await QueueingConversations.over(store, spool_path, limits, observe_append=observe_append)
+        to_check = Settings.variable("redis_url" if settings.store == "redis" else "state_folder")
+        return await QueueingConversations.over(
+            store, spool_path, limits, observe_append=observe_append, to_check=to_check
+        )
     except Fault as fault:
         cause = fault.metadata.get("cause", "")
         problem = f"cannot be used ({cause}): it must be writable, and no other gateway may use it"
@@ -175,24 +175,6 @@ async def _answers(store: ConversationStore) -> bool:
     except Fault:
         return False
     return True
-
-
-async def _tell_if_away(store: ConversationStore, settings: Settings) -> None:
-    """A line at the start, when somebody looks: later ones come with what is to be stored."""
-    try:
-        await store.ping()
-    except Exception as error:
-        fault = fault_in(error) or Fault.internal()
-        _log.warning(
-            "store.away",
-            reason=fault.reason,
-            cause=fault.metadata.get("cause", type(error).__name__),
-            advice=f"conversations go on and are queued; check {_store_variable(settings)}",
-        )
-
-
-def _store_variable(settings: Settings) -> str:
-    return Settings.variable("redis_url" if settings.store == "redis" else "state_folder")
 
 
 def _unusable(field: str, problem: str) -> Fault:

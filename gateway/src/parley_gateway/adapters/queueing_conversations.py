@@ -56,8 +56,10 @@ class QueueingConversations:
         limits: StoreLimits,
         spool: EventSpool,
         observe_append: Callable[[float], None],
+        to_check: str,
     ) -> None:
         self._store = store
+        self._to_check = to_check
         self._observe_append = observe_append
         self._limits = limits
         self._spool = spool
@@ -83,14 +85,16 @@ class QueueingConversations:
         *,
         spool_max_bytes: int = 64 * 1024 * 1024,
         observe_append: Callable[[float], None] = lambda _seconds: None,
+        to_check: str = "the store",
     ) -> "QueueingConversations":
         """The queue over `store`, with what an earlier process left in the spool.
 
-        limits: those of the store. observe_append: told how many seconds every append took.
+        limits: those of the store. observe_append: told how many seconds every append took. to_check: what an operator
+        is to check when the store is away.
         Raises STORE_UNAVAILABLE when the spool cannot be used, or another process has it.
         """
         spool = await asyncio.to_thread(EventSpool, spool_path, spool_max_bytes)
-        return cls(store, limits or StoreLimits(), spool, observe_append)
+        return cls(store, limits or StoreLimits(), spool, observe_append, to_check)
 
     @property
     def is_degraded(self) -> bool:
@@ -108,18 +112,22 @@ class QueueingConversations:
         return self._spool.record_count - self._brought_in_count
 
     async def run(self) -> None:
-        """Bring the spool to the store whenever there is something in it. Never returns."""
+        """Bring the spool to the store whenever there is something in it. Never returns.
+
+        A store that is away is told at the start, when somebody looks, and when something has to wait for it.
+        """
         wait_s = _RETRY_FIRST_S
+        try:
+            await self._store.ping()
+        except Exception as error:
+            self._tell_away(error)
         while True:
             await self._pending.wait()
             try:
                 await self._bring_in()
             except Exception as error:  # a bug of an adapter is no reason to end all conversations
-                fault = fault_in(error)
-                if fault is None:
-                    _log.error("store.failed_unexpectedly", exc_info=error)
-                elif not self._is_away:
-                    _log.warning("store.away", reason=fault.reason, cause=fault.metadata.get("cause", ""))
+                if not self._is_away or fault_in(error) is None:
+                    self._tell_away(error)
                 self._is_away = True
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _RETRY_MAX_S)
@@ -251,6 +259,18 @@ class QueueingConversations:
                 return  # Stored before a crash, and opened by somebody since.
             self.discarded_count += 1
             _log.warning("store.spooled_record_discarded", reason=fault.reason)
+
+    def _tell_away(self, error: Exception) -> None:
+        fault = fault_in(error)
+        if fault is None:
+            _log.error("store.failed_unexpectedly", exc_info=error)
+            return
+        _log.warning(
+            "store.away",
+            reason=fault.reason,
+            cause=fault.metadata.get("cause", ""),
+            advice=f"conversations go on and are queued; check {self._to_check}",
+        )
 
     def _mark(self, *, pending: bool) -> None:
         if pending:
